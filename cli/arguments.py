@@ -1,8 +1,8 @@
-"""How the words of a command line are read, the same in every command: each is looked at before Typer converts it.
+"""Parsing of command-line arguments, alike in every command: each is checked before Typer converts it.
 
-Typer alone takes "" for the folder one is in, 1_0 for ten and NaN for a number within any bounds, and its refusals
-do not show the value. An option that is "" is mostly a variable of a script that is not set: it names nothing, and is
-not the same as none.
+Typer itself takes "" for the current folder, 1_0 for ten and NaN for a number within any bounds, and its refusals do
+not show the value. An option that is "" is mostly an unset variable in a script: it is an error, not the same as no
+option.
 """
 
 import inspect
@@ -18,14 +18,14 @@ from chai_client.encoding import shortened
 from cli.errors import BadInput
 from cli.manifest import number
 
-KINDS = (Path, int, float, str)  # whose words are looked at
+KINDS = (Path, int, float, str)  # of checked arguments
 MAY_BE_EMPTY = "negative_prompt"  # an option for which "" is a text like any other
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 class App(typer.Typer):
-    """Commands, which leave with `BadInput` for a path, a number or an option that is none."""
+    """Commands that end with `BadInput` for an invalid path, number or option."""
 
     def __init__(self, **options: Any) -> None:  # Any: as Typer takes them
         super().__init__(cls=_Group, **options)
@@ -50,7 +50,7 @@ class _Group(TyperGroup):
 
 
 def _check_place(group: TyperGroup, ctx: Any) -> None:
-    """Raise `BadInput` for an option of a group that stands before a subcommand: only the group alone reads it."""
+    """Raise `BadInput` for an option of a group before a subcommand: only the group alone reads it."""
     if not (called := ctx._protected_args) or called[0] not in group.commands:
         return
     for param in group.params:
@@ -89,7 +89,7 @@ def _check(command: TyperCommand | TyperGroup, ctx: Any, args: Sequence[str]) ->
 
 
 def _looked_at(callback: Callable[..., Any]) -> dict[str, tuple[type, ParameterInfo]]:
-    """Return the parameters of a command that are paths, numbers and texts, each with what was declared of it."""
+    """Return the parameters of a command that are paths, numbers and texts, each with its declaration."""
     found = {}
     for name, param in inspect.signature(callback, eval_str=True).parameters.items():
         if get_origin(param.annotation) is Annotated:
@@ -110,7 +110,7 @@ def _within(annotation: Any) -> Iterator[Any]:  # Any: a type, as `list[int] | N
 
 
 def _texts(value: object) -> Iterator[str]:
-    """Give what was written for a parameter, which may be one that is repeated."""
+    """Return the texts given for a parameter, which may be a repeated one."""
     for text in value if isinstance(value, list | tuple) else [value]:
         if isinstance(text, str):
             yield text

@@ -72,7 +72,7 @@ def calibrate(
     from worker.quality.calibration_runs import Asked
 
     stores = not (no_store or dry_run)
-    url = local.database_url() if stores else None  # nobody wants to hear of it after a night
+    url = local.database_url() if stores else None  # find out now rather than after a night
     card = card_named(model, models_dir)
     demand = calibration.Demand(
         tolerances=_tolerances(tolerance), num_errors=errors, min_prompts=min_prompts, max_bad=max_bad
@@ -173,7 +173,7 @@ def _shared(expected: "Estimate", num_processes: int) -> str:
 
 
 def _timed(meter: output.Meter, runs: "Runs") -> Callable[[float, str], None]:
-    """Show progress with the time that is left, by the pace of what was made since the start."""
+    """Show progress with the remaining time, by the pace since the start."""
     from worker.quality import calibration
 
     whole, began = calibration.total(runs), time.monotonic()
@@ -244,7 +244,7 @@ def _judges(command: str | None, clip: Path | None, lpips: Path | None) -> Seque
 
 
 def _settings(url: str | None, models_dir: Path, device: str | None) -> "WorkerSettings":
-    """Return the worker's settings: what shapes latents (precision, embedder) has to be the service's own."""
+    """Return the worker's settings: those that shape latents (precision, embedder) must be the service's own."""
     from worker.settings import WorkerSettings
 
     unused = os.environ.get("DATABASE_URL", "postgresql+psycopg2://nobody@127.0.0.1/none")
@@ -291,7 +291,7 @@ def _runs(
         return Runs(asked=asked, model=model, embedder=embedder, record=Record(folder, same), judges=judges)
     except (EmbedderError, OtherRun) as error:
         raise BadInput(str(error)) from error
-    except ValueError as error:  # a size that the model does not make
+    except ValueError as error:  # a size that the model does not support
         raise BadInput(str(error)) from error
 
 
@@ -310,7 +310,7 @@ def _show(result: "Result") -> None:
 
 
 def _kept(result: "Result", key: str, *, url: str | None, write: Path | None) -> bool:
-    """Store and write the table where it rests on enough; say what is missing where it does not."""
+    """Store and write the table if it rests on enough data; else say what is missing."""
     from worker.quality import calibration_page, plan_table
 
     found = result.calibration

@@ -1,4 +1,4 @@
-"""The service over HTTP, as commands call it. Answers are the API's own JSON objects: new fields pass through."""
+"""The service over HTTP, for commands. Answers are the API's own JSON objects: new fields pass through."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ __all__ = ["FINAL", "OUTAGE_S", "Client", "Json", "connect"]
 class Client:
     """One service and one caller: `chai_client.Client`, with bulk runs and without types.
 
-    Raises `Unreachable` when nobody answers after a few tries, `Refused` with the service's own words.
+    Raises `Unreachable` if a few tries get no answer, `Refused` with the service's message.
     """
 
     def __init__(self, url: str, key: str | None = None, *, timeout_s: float = 30.0) -> None:
@@ -34,7 +34,7 @@ class Client:
         return self._service.ask(calls.get(id_))
 
     def videos(self, *, limit: int | None = None, **filters: str | list[str]) -> Iterator[Json]:
-        """Go through the caller's videos page by page, the newest first unless `order` is `asc`."""
+        """Iterate over the caller's videos page by page, newest first unless `order` is `asc`."""
         return self._service.pages("/v1/videos", limit=limit, **filters)
 
     def cancel(self, id_: str) -> Json:
@@ -46,7 +46,7 @@ class Client:
         return self._service.ask(calls.delete(id_))
 
     def wait(self, id_: str, *, seen: Callable[[Json], None] = lambda _: None) -> Json:
-        """Poll until the video has ended, show each answer to `seen`, and return the last; outages are sat out."""
+        """Poll until the video has ended, pass each answer to `seen`, and return the last; waits through outages."""
         return cast(Json, self._service.wait(id_, seen=cast(Callable[[chai_client.Video], None], seen)))
 
     def download(self, id_: str, file: Path, variant: Variant = "video") -> int:
@@ -60,12 +60,12 @@ class Client:
     def open_run(
         self, name: str, manifest_key: str, *, series: str, num_lines: int, window: Json | None = None
     ) -> Json:
-        """Return the run of this manifest, a new one the first time; runs of one series make a line once."""
+        """Return the run of this manifest, a new one the first time; runs of one series make each line once."""
         asked = {"name": name, "manifest_key": manifest_key, "series": series, "num_lines": num_lines}
         return self._ask("POST", "/v1/bulk-runs", json=asked | ({"window": window} if window else {}))
 
     def add_items(self, run_id: str, items: Sequence[Mapping[str, Any]]) -> Json:
-        """Add lines to an open run; known ones are counted, not doubled."""
+        """Add lines to an open run; known ones are counted but not added twice."""
         return self._ask("POST", f"/v1/bulk-runs/{segment(run_id)}/items", json={"items": list(items)})
 
     def seal_run(self, run_id: str, *, num_bad_lines: int, forecast: Json | None = None) -> Json:
@@ -74,7 +74,7 @@ class Client:
         return self._ask("POST", f"/v1/bulk-runs/{segment(run_id)}/seal", json=asked)
 
     def run(self, run_id: str) -> Json:
-        """Return a run with its counts as they are now."""
+        """Return the present state of a run, with its counts."""
         return self._ask("GET", f"/v1/bulk-runs/{segment(run_id)}")
 
     def runs(self, *, limit: int = 20) -> list[Json]:
@@ -82,7 +82,7 @@ class Client:
         return list(self._service.pages("/v1/bulk-runs", limit=limit))
 
     def remove_run(self, run_id: str) -> Json:
-        """Remove a run that has no line."""
+        """Remove a run without lines."""
         return self._ask("DELETE", f"/v1/bulk-runs/{segment(run_id)}")
 
     def cancel_run(self, run_id: str) -> Json:
@@ -98,7 +98,7 @@ class Client:
         return self._ask("POST", f"/v1/bulk-runs/{segment(run_id)}/resume")
 
     def retry_run(self, run_id: str, *, only: str | None) -> Json:
-        """Make failed and cancelled lines of a run anew, or only those of one kind."""
+        """Retry failed and cancelled lines of a run, or only those of one kind."""
         return self._ask("POST", f"/v1/bulk-runs/{segment(run_id)}/retry", json={"only": only})
 
     def set_window(self, run_id: str, window: Json | None) -> Json:

@@ -1,6 +1,6 @@
 """`chai demo`: a model's example prompts become videos, and tables and a picture show what the cache did for each.
 
-Every fast video is made again in full with the same seed. What the demo calls measured is the difference of these two.
+Every fast video is repeated in full with the same seed. Savings called measured are the difference of these two.
 """
 
 import re
@@ -37,10 +37,10 @@ donors from earlier runs; an empty one (CHAI_VAR_DIR=/some/folder) shows the fir
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shot:
-    """One prompt of the demo and what became of it."""
+    """One prompt of the demo and its result."""
 
     video: Json
-    file: Path | None  # the saved MP4; none when it did not complete
+    file: Path | None  # the saved MP4; None if it did not complete
 
     @property
     def computed_s(self) -> float | None:
@@ -54,11 +54,11 @@ class Pair:
 
     fast: Shot
     full: Shot
-    donor: Shot | None  # None when it is gone or not ours to see
+    donor: Shot | None  # None if it was deleted or is not visible to us
 
     @property
     def saved_s(self) -> float | None:
-        """What the cache saved, measured: the difference of the two runs."""
+        """The measured saving: the difference of the two runs."""
         if self.fast.computed_s is None or self.full.computed_s is None:
             return None
         return self.full.computed_s - self.fast.computed_s
@@ -99,7 +99,7 @@ def demo(out: Path | None, *, model: str | None, as_json: bool) -> int:
 def _examples(client: Client, model: str | None) -> tuple[str, list[str]]:
     """Return a model, the service's default unless one is named, and its card's examples.
 
-    They are in an order: what later ones share, an earlier one showed.
+    They are ordered: entities that later ones share are shown by earlier ones.
     """
     known = {card["id"]: list(card["examples"]) for card in client.models()}  # the default first
     chosen = model or next(iter(known))
@@ -111,14 +111,14 @@ def _examples(client: Client, model: str | None) -> tuple[str, list[str]]:
 
 
 def _say_if_warm(client: Client, prompts: Sequence[str]) -> None:
-    """Say whether the cache is warm: then this run looks unlike the first."""
+    """Say so if the cache is warm, since this run then differs from a first one."""
     known = sum(video["prompt"] in prompts and video["status"] == "completed" for video in client.videos(limit=100))
     if known:
         note(WARM.format(number=known))
 
 
 def _nothing() -> None:
-    """A service that others run is theirs to check."""
+    """Check nothing: a service run by others is theirs to check."""
 
 
 def _start(var: Path, stack: ExitStack) -> Service:
@@ -129,7 +129,7 @@ def _start(var: Path, stack: ExitStack) -> Service:
 
 
 def _in_full(shots: Sequence[Shot]) -> list[Json]:
-    """Return requests for the fast videos again, in full mode with the same seed: what they are compared with."""
+    """Return requests that repeat the fast videos in full mode with the same seed, for comparison."""
     fast = (shot.video for shot in shots if Receipt.of(shot.video).path == "fast")
     return [
         {"model": video["model"], "prompt": video["prompt"], "seed": video["seed"], "mode": "full"} for video in fast
@@ -193,7 +193,7 @@ def _pairs(client: Client, shots: Sequence[Shot], twins: Sequence[Shot], folder:
 
 
 def _donor(client: Client, shot: Shot, at_hand: dict[str, Shot], folder: Path) -> Shot | None:
-    """Return the first donor of a video: of this run, or fetched from an earlier one."""
+    """Return the first donor of a video, from this run or fetched from an earlier one."""
     id_ = next(iter((shot.video.get("cache") or {}).get("donors") or []), None)
     if id_ is None:
         return None
@@ -215,7 +215,7 @@ def _show(shots: Sequence[Shot], pairs: Sequence[Pair]) -> None:
 
 
 def _close(shots: Sequence[Shot], pairs: Sequence[Pair], folder: Path, *, url: str, is_ours: bool) -> None:
-    """Say what it came to, and where to look."""
+    """Print the summary, and where to look."""
     print(f"\n{len(pairs)} of {len(shots)} ran fast.")
     measured = [pair for pair in pairs if pair.saved_s is not None]
     if measured:
@@ -237,7 +237,7 @@ def _close(shots: Sequence[Shot], pairs: Sequence[Pair], folder: Path, *, url: s
 
 
 def _print_receipts(measured: Sequence[Pair]) -> None:
-    """Say what the service reckoned as each video ended, and what was measured for the same ones."""
+    """Print the savings that the service estimated as each video ended, and those measured for the same videos."""
     told = [(saved_s, pair) for pair in measured if (saved_s := Receipt.of(pair.fast.video).saved_s) is not None]
     if told:
         measured_s = sum(pair.saved_s or 0.0 for _, pair in told)
@@ -249,7 +249,7 @@ def _print_receipts(measured: Sequence[Pair]) -> None:
 
 
 def _print_accuracy(pairs: Sequence[Pair]) -> None:
-    """Say how much of what was asked the videos show, where the checker knows their world."""
+    """Print how much of the prompts the videos show, if the checker knows their world."""
     from lab.experiments import showcase
 
     for name, shots in (("full", [pair.full for pair in pairs]), ("fast", [pair.fast for pair in pairs])):
@@ -306,7 +306,7 @@ def _figures(pair: Pair) -> str:
 
 
 def _row(number: int, shot: Shot, pair: Pair | None) -> tuple[str, ...]:
-    """Fill the columns; the prompt by its number, as it stands above: the table fits a terminal of 80 columns."""
+    """Fill the columns; the prompt by its number above, so that the table fits into 80 columns."""
     receipt = Receipt.of(shot.video)
     return (
         str(number),

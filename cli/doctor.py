@@ -1,6 +1,6 @@
 """`chai doctor`: look at everything that the service needs, and say of each thing that is wrong what to do about it.
 
-Nothing is changed and nothing is started. A check that raises is a finding, not an end: the others still run.
+Nothing is changed or started. A check that raises becomes a finding, and the others still run.
 """
 
 import importlib.metadata
@@ -32,16 +32,16 @@ TIMEOUT_S = 5
 
 
 class State(StrEnum):
-    """How a thing is."""
+    """The state of one thing."""
 
     FINE = "fine"
-    LOOK = "look"  # the service works, and something is worth a look
+    LOOK = "look"  # the service works, but something deserves a look
     WRONG = "wrong"  # something does not work: the exit code is 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What one look found."""
+    """The result of one check."""
 
     what: str
     state: State
@@ -53,11 +53,11 @@ Findings = Iterator[Finding]
 
 
 def doctor(*, as_json: bool) -> int:
-    """Look at everything and print it; return 1 when something is wrong, else 0."""
+    """Check everything and print it; return 1 if something is wrong, else 0."""
     var = local.var_dir()
     local.join(var)
     found = (finding for check in CHECKS for finding in _safely(check, var))
-    findings = [replace(finding, seen=discreet(finding.seen)) for finding in found]  # drivers quote whole URLs
+    findings = [replace(finding, seen=discreet(finding.seen)) for finding in found]  # drivers quote URLs with passwords
     if as_json:
         output.print_json([asdict(finding) for finding in findings])
     else:
@@ -69,7 +69,7 @@ def _safely(check: Callable[[Path], Findings], var: Path) -> Findings:
     name = check.__name__.removeprefix("check_")
     try:
         yield from check(var)
-    except Exception as error:  # each check talks to something that may fail in ways of its own
+    except Exception as error:  # each check talks to something with its own ways to fail
         first = str(error).strip().split("\n")[0] or type(error).__name__
         yield _wrong(name, first, "mend what it names, and look again")
 
@@ -199,7 +199,7 @@ def _ask(client: Client, path: str) -> Any:  # Any: a httpx.Response, imported l
 
 
 def _said(answer: Any, field: str) -> Any:  # Any: as above, and JSON
-    """Return a field of /readyz; what stands there instead where the answer is somebody else's."""
+    """Return a field of /readyz or, if another server answers, what that says."""
     try:
         return answer.json()[field]
     except (ValueError, KeyError, TypeError):
@@ -221,7 +221,7 @@ def _key(client: Client) -> Finding:
 
 
 def check_database(_var: Path) -> Findings:
-    """Postgres, pgvector, the tables, the role, the clock and the signs of life of the parts."""
+    """Postgres, pgvector, the tables, the role, the clock and the heartbeats of the parts."""
     url = os.environ.get("DATABASE_URL")
     if not url:
         yield _look("postgres", "not running here", "`chai up` starts one; set DATABASE_URL for another")
@@ -348,7 +348,7 @@ def _beats(cursor: Any) -> Findings:  # Any: as above
 
 
 def _relays(ages: Mapping[str, float]) -> Findings:
-    """One finding a relay, of two signs of life: `relay@…` says that it lives, `relay:…` that it reaches the broker."""
+    """One finding per relay, from its heartbeats: `relay@…` means that it lives, `relay:…` that it reaches the broker."""
     for name in sorted({name.replace("@", ":", 1) for name in ages}):
         reached_s = ages.get(name, math.inf)
         lives_s = min(reached_s, ages.get(name.replace(":", "@", 1), math.inf))

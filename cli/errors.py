@@ -1,6 +1,6 @@
-"""What a command can end with: `chai` prints the message on one line and leaves with the exit code.
+"""Errors that end a command: `chai` prints the message on one line and exits with the error's code.
 
-The classes are those of `chai_client.errors`, since most of it comes from the service.
+The classes are those of `chai_client.errors`, since most errors come from the service.
 """
 
 from chai_client.errors import BadInput, Refused, Unreachable, discreet

@@ -1,4 +1,4 @@
-"""What a command says of the failures of others: the database, the storage."""
+"""What a command says about failures of the database and the storage."""
 
 import sys
 
@@ -6,7 +6,7 @@ from cli.errors import discreet
 
 
 def of_database(error: Exception) -> str | None:
-    """Say what the database or its migrations complain of; None for any other error, which is a fault of ours."""
+    """Return the message for an error of the database or its migrations; None for any other, a fault of ours."""
     package, name = type(error).__module__.partition(".")[0], type(error).__name__
     first = discreet(str(error).strip().split("\n")[0])
     if package == "alembic":
@@ -25,8 +25,8 @@ def of_database(error: Exception) -> str | None:
 
 
 def _way_out(error: Exception) -> str | None:
-    """Say what to do about a database that was set up otherwise than the service needs it; None for all else."""
-    from db.session import NO_POOLER, takes_no_settings  # loaded by now
+    """Return the remedy for a database that is not set up as the service needs; None for other errors."""
+    from db.session import NO_POOLER, takes_no_settings  # already loaded
 
     if takes_no_settings(error):
         return NO_POOLER
@@ -42,8 +42,8 @@ def _way_out(error: Exception) -> str | None:
 
 
 def of_storage(error: Exception) -> str | None:
-    """Say what the storage complains of; None for any other error."""
-    storage = sys.modules.get("shared.storage")  # not imported for this
+    """Return the message for an error of the storage; None for any other."""
+    storage = sys.modules.get("shared.storage")  # do not import it just for this
     if storage is None or not isinstance(error, storage.StorageError):
         return None
     return f"the storage does not answer as it should: {discreet(str(error))}; `chai doctor` looks at it"

@@ -1,4 +1,4 @@
-"""The demo's picture: videos as filmstrips, one line a prompt, with gaps and arrows in the direction of time."""
+"""The demo's picture: videos as filmstrips, one line per prompt, with gaps and arrows in the direction of time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 FRAME = 96  # pixels, height of a frame on the sheet
 NUM_FRAMES = 4  # of a strip: the first, the last, and two between
-GAP = 18  # between two frames; an arrow stands in it
+GAP = 18  # between two frames, with an arrow in it
 BETWEEN = 36  # between two strips
 MARGIN = 20
 LINE = 17  # height of a line of text
@@ -26,7 +26,7 @@ class Strip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One prompt: its words, what became of it, and as many strips as the sheet has columns."""
+    """One prompt: its text, its result, and as many strips as the sheet has columns."""
 
     title: str
     facts: str
@@ -62,7 +62,7 @@ def sheet(title: str, columns: Sequence[str], rows: Sequence[Row], file: Path) -
 
 
 def _film(file: Path) -> _Film:
-    """Read the frames that a strip shows, and when each is on."""
+    """Read the frames that a strip shows, with their times."""
     with av.open(str(file)) as container:
         decoded = list(container.decode(video=0))
     frames = [(Image.fromarray(frame.to_ndarray(format="rgb24")), float(frame.time or 0.0)) for frame in decoded]

@@ -1,7 +1,7 @@
 """Flower: a read-only view of the Celery workers on loopback, behind a password.
 
-It shows attempts as they ended (see `worker.tasks`) and what the broker holds: a short window of the backlog. How much
-waits in all is in Postgres, and on the page that CHAI_URL names: Flower links to it.
+It shows how attempts ended (see `worker.tasks`) and what the broker holds: a short window of the backlog. The whole
+backlog is in Postgres and on the page that CHAI_URL names, to which Flower links.
 """
 
 import logging
@@ -17,13 +17,13 @@ from cli.errors import BadInput
 logger = logging.getLogger("cli.flower")
 USER = "chai"
 PASSWORD_VARIABLE = "CHAI_FLOWER_PASSWORD"  # noqa: S105 - the name of a variable
-ADDRESS_VARIABLE = "CHAI_FLOWER_ADDRESS"  # in a container, where the published port is the one on loopback
+ADDRESS_VARIABLE = "CHAI_FLOWER_ADDRESS"  # for containers, where only the published port is on loopback
 # Kubernetes sets FLOWER_PORT=tcp://… in every pod beside a service named flower, which Flower cannot read.
 SAID_BY_ARGUMENTS = ("FLOWER_UNAUTHENTICATED_API", "FLOWER_ADDRESS", "FLOWER_PORT", "FLOWER_UNIX_SOCKET")
 QUEUES = ("interactive", "bulk")
 COLUMNS = "uuid,state,args,kwargs,result,received,started,runtime,worker"
-BAR = "navbar.html"  # of Flower: its first list holds the views
-LOOK_EVERY_MS = 5000  # for workers that came after Flower
+BAR = "navbar.html"  # Flower's template: its first list holds the views
+LOOK_EVERY_MS = 5000  # for workers that started after Flower
 
 
 def password_file(var: Path) -> Path:
@@ -32,7 +32,7 @@ def password_file(var: Path) -> Path:
 
 
 def page(url: str) -> str:
-    """Return where a browser finds Flower that listens at `url`: below FLOWER_URL_PREFIX, if there is one."""
+    """Return the address for browsers of a Flower that listens at `url`: below FLOWER_URL_PREFIX, if set."""
     prefix = os.environ.get("FLOWER_URL_PREFIX", "").strip("/")
     return f"{url}/{prefix}/" if prefix else url
 
@@ -86,9 +86,9 @@ def _celery(redis_url: str) -> Any:  # Any: celery has no types
 
 
 def _run(app: Any, arguments: list[str], *, fd: int | None) -> None:
-    """Do what Flower's own command does, and look for workers again and again; by itself it asks once, at its start.
+    """Do what Flower's own command does, but look for workers repeatedly; by itself it asks only once, at its start.
 
-    Does not return: where the broker is gone its threads try on for good, and Python would wait for them.
+    Does not return: if the broker is gone, its threads retry for ever, and Python would wait for them.
     """
     import contextlib
     import signal
@@ -122,7 +122,7 @@ def _run(app: Any, arguments: list[str], *, fd: int | None) -> None:
 
 
 def _linked(url: str | None, templates: str) -> dict[str, Any]:
-    """Return the setting by which Flower's bar of links begins with our page; nothing where none is known."""
+    """Return the setting that puts a link to our page first in Flower's bar; nothing if the page is unknown."""
     from html import escape
 
     from tornado.template import Loader, Template

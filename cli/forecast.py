@@ -1,7 +1,6 @@
 """What a list would cost, before it runs: `chai bulk run --dry-run`.
 
-What each line would do is decided by `cli.night`; here it is counted, and reckoned up in hours and bytes. Nothing is
-written.
+`cli.night` decides what each line would do; this module counts that and computes hours and bytes. Nothing is written.
 """
 
 from collections import Counter, defaultdict
@@ -22,37 +21,37 @@ from worker.cache.nights import OWN
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """GPU hours and bytes of some lines; None where nothing of their kind was ever measured."""
+    """GPU hours and bytes of some lines; None if nothing of their kind was ever measured."""
 
-    low_h: float | None  # every quick run
+    low_h: float | None  # if every run is quick
     likely_h: float | None
-    high_h: float | None  # every slow run, and no line finds a donor
-    work_h: float | None  # likely, of one worker, reading and writing included
+    high_h: float | None  # if every run is slow and no line finds a donor
+    work_h: float | None  # likely, for one worker, including reading and writing
     video_bytes: float | None
     latent_bytes: float | None  # that full lines would add to the cache, before evictions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """A list, as it would run now."""
+    """What a list would do if it ran now."""
 
     num_lines: int  # that would run
     num_duplicates: int
-    num_reused: int  # that earlier runs have made, or will make
-    submitted_as: str | None  # the run that was made of this very list: nothing would run
+    num_reused: int  # made by earlier runs, now or later
+    submitted_as: str | None  # the existing run of this very list: nothing would run
     bad: tuple[BadLine, ...]
     num_fast: int
     num_full: int
-    num_hits_stored: int  # of the fast ones, with a donor that is there
-    num_hits_own: int  # with a donor that the list itself makes
+    num_hits_stored: int  # fast ones with a stored donor
+    num_hits_own: int  # fast ones with a donor that the list itself makes
     cost: Cost
     num_workers: int
     starts_at: datetime
-    likely_end: datetime | None  # with these workers, in the window's open hours alone
+    likely_end: datetime | None  # with these workers, only within the window's open hours
     closes_at: datetime | None  # when the window that it would start in closes
-    is_cache_known: bool  # the stored videos were asked; else the list was looked at alone
+    is_cache_known: bool  # whether stored videos were considered, or only the list
     embedder: str  # of this machine
-    stored_by: str | None  # another embedder, for whose workers the cache is not as empty as it was found here
+    stored_by: str | None  # another embedder, whose workers would find more in the cache than was found here
     order: Order  # in which the lines would run
 
     @property
@@ -66,7 +65,7 @@ class Forecast:
 def forecast(
     listed: Manifest, window: RunWindow | None, order: Order = Order.PLANNED, *, series: str | None = None
 ) -> Forecast:
-    """Return what a list would do and cost now; the database is asked when a service is running or named.
+    """Return what a list would do and cost now; the database is used if a service is running or named.
 
     Lines that earlier runs of `series` have are not made again. Raises `BadInput` for more lines than a run may have.
     """
@@ -88,7 +87,7 @@ def _check_length(num_lines: int) -> None:
 
 
 class Tally:
-    """What the lines of a list would do, counted as they are decided."""
+    """Counts of what the lines of a list would do, as they are decided."""
 
     def __init__(self, planned: Night) -> None:
         self._night = planned
@@ -102,7 +101,7 @@ class Tally:
             numbers["own" if plan.donors[0].startswith(OWN) else "stored"] += 1
 
     def forecast(self, listed: Manifest, window: RunWindow | None, order: Order) -> Forecast:
-        """Reckon up what was counted."""
+        """Compute the forecast from the counts."""
         parts = [
             _Part(
                 num_fast=numbers["fast"],
@@ -157,7 +156,7 @@ def _summed(
 
 
 def end_of(starts: datetime, work: timedelta, window: RunWindow | None) -> datetime:
-    """Return when work that begins now, or when the window opens, is done: it goes on in open hours alone."""
+    """Return when work that begins now, or when the window opens, is done: it goes on only in open hours."""
     if window is None:
         return starts + work
     while (closes := window.next_change(starts)) - starts < work:
@@ -168,7 +167,7 @@ def end_of(starts: datetime, work: timedelta, window: RunWindow | None) -> datet
 
 def _cost(parts: Sequence[_Part]) -> Cost:
     def total(name: str, of: Mapping[str, Sequence[int]]) -> float | None:
-        """Sum a figure over the lines of each path; None when a path that occurs was never measured."""
+        """Sum a figure over the lines of each path; None if an occurring path was never measured."""
         sum_ = 0.0
         for index, part in enumerate(parts):
             for path, numbers in of.items():
@@ -242,7 +241,7 @@ def plain(found: Forecast) -> dict[str, Any]:
 
 
 def kept(found: Forecast) -> dict[str, Any]:
-    """Return what the service keeps of a forecast with the run, to stand beside what comes."""
+    """Return what the service stores of a forecast with the run, to compare with the outcome."""
     cost = found.cost
     return {
         "order": found.order.value,

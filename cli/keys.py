@@ -1,4 +1,4 @@
-"""`chai keys`: API keys, written straight to the database by whoever may read its password."""
+"""`chai keys`: API keys, written directly to the database by anybody who can read its password."""
 
 import re
 from collections.abc import Iterator
@@ -137,7 +137,7 @@ def _shown(row: "ApiKey") -> dict[str, str]:
 
 
 def _check_name(field: str, name: str, way_out: str) -> None:
-    """Raise `BadInput` for no name, and for one that no table shows as it is."""
+    """Raise `BadInput` for an empty name, and for one that a table cannot show as it is."""
     if not name.strip():
         raise BadInput(f"{field} is empty; {way_out}")
     if name != name.strip():

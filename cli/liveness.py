@@ -1,6 +1,6 @@
-"""How a supervisor and a health check see that a part lives: an HTTP answer, or the row in which it says so.
+"""How a supervisor and a health check see that a part lives: by an HTTP answer or its heartbeat.
 
-A probe answers None where it cannot know: a part must not be ended because the database is away.
+A probe returns None if it cannot know: a part must not be ended because the database is away.
 """
 
 import http.client
@@ -13,7 +13,7 @@ import psycopg2
 from shared.silence import NOT_THERE_S
 
 TIMEOUT_S = 5.0
-READ_EVERY_S = 2.0  # one look serves all parts, which are probed this often
+READ_EVERY_S = 2.0  # one read serves all parts, which are probed this often
 
 BEATS = "SELECT name, extract(epoch FROM clock_timestamp() - seen_at) FROM heartbeats"
 
@@ -31,7 +31,7 @@ def answers(port: int, path: str, _uptime_s: float) -> bool:
 
 
 class Heartbeats:
-    """The signs of life of all parts, read by one query at most every `READ_EVERY_S`. Safe in threads."""
+    """The heartbeats of all parts, read by one query at most every `READ_EVERY_S`. Thread-safe."""
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url.replace("+psycopg2", "")
@@ -40,7 +40,7 @@ class Heartbeats:
         self._ages: dict[str, float] | None = None  # seconds, by name; None: unknown
 
     def is_young(self, name: str, uptime_s: float) -> bool | None:
-        """Return whether the part `name` has given a sign lately; None before its first one since it was started."""
+        """Return whether the part `name` has written a heartbeat lately; None before the first since its start."""
         with self._lock:
             if time.monotonic() - self._read_at >= READ_EVERY_S:
                 self._ages, self._read_at = self._read(), time.monotonic()
@@ -69,7 +69,7 @@ class Heartbeats:
 
 
 def latest(database_url: str, part: str) -> float | None:
-    """Return the age in seconds of the youngest sign of life of a part on this machine; None when there is none.
+    """Return the age in seconds of the latest heartbeat of a part on this machine; None if there is none.
 
     Parts are named `relay:HOST:…` and `worker:NAME@HOST:…`. A container is a machine with a name of its own.
     """

@@ -1,4 +1,4 @@
-"""What a running `chai up` tells other commands: `run/up.json` for addresses, `run/*.secret` (0600) for passwords."""
+"""Files of a running `chai up` for other commands: `run/up.json` has addresses, `run/*.secret` (0600) passwords."""
 
 import fcntl
 import json
@@ -43,7 +43,7 @@ def models_dir() -> Path:
 def var_dir() -> Path:
     """Return the folder for everything a run writes: CHAI_VAR_DIR, else `var/` of the checkout or of the directory.
 
-    Raises `BadInput` where a file stands in its place.
+    Raises `BadInput` if a file is in its place.
     """
     if given := os.environ.get("CHAI_VAR_DIR"):
         folder = Path(given).resolve()
@@ -55,12 +55,12 @@ def var_dir() -> Path:
 
 
 def announce(var: Path, running: Running, secrets: Mapping[str, str]) -> None:
-    """Write who runs and the variables that reach the services; `withdraw` removes it all."""
+    """Write what runs and the variables for reaching the services; `withdraw` removes it all."""
     folder = var / "run"
     folder.mkdir(parents=True, exist_ok=True)
     for variable, value in secrets.items():
         secret = folder / f"{SECRETS[variable]}.secret"
-        if not secret.exists() or secret.read_text() != value:  # a full disk must not cost one that is there
+        if not secret.exists() or secret.read_text() != value:  # a full disk must not destroy an existing one
             write_secret(secret, value)
     file = folder / "up.json"
     partial = file.with_suffix(".part")
@@ -71,12 +71,12 @@ def announce(var: Path, running: Running, secrets: Mapping[str, str]) -> None:
 def withdraw(var: Path) -> None:
     """Remove what `announce` wrote."""
     for name in ("up.json", *(f"{name}.secret" for name in SECRETS.values())):
-        with suppress(OSError):  # of a disk that takes no writes, too
+        with suppress(OSError):  # even on a disk that takes no writes
             (var / "run" / name).unlink()
 
 
 def running(var: Path) -> Running | None:
-    """Return the service that runs on `var`; None when there is none or its launcher is gone."""
+    """Return the service that runs on `var`; None if there is none or its launcher is gone."""
     try:
         found = Running(**json.loads((var / "run" / "up.json").read_text()))
         return found if _is_held(var / "lock") else None
@@ -95,7 +95,7 @@ def url(var: Path) -> str:
 def time_zone() -> str:
     """Return the name of this machine's time zone: TZ, else where /etc/localtime points to, else UTC.
 
-    TZ may name a file. Images hold a copy in the place of the link, and the name beside it.
+    TZ may name a file. Container images have a copy instead of the link, and the name beside it.
     """
     if named := os.environ.get("TZ", "").lstrip(":"):
         return named.rpartition("zoneinfo/")[2]
@@ -157,11 +157,11 @@ def api_settings() -> "ApiSettings":
 
 @contextmanager
 def settings_checked() -> Iterator[None]:
-    """Turn what is said about a bad environment value into `BadInput` that names the variable."""
+    """Turn the error about a bad environment value into `BadInput` that names the variable."""
     try:
         yield
     except ValueError as error:
-        # not imported for this: most commands read no settings
+        # do not import it just for this: most commands read no settings
         settings, pydantic = sys.modules.get("shared.settings"), sys.modules.get("pydantic")
         if settings is not None and isinstance(error, settings.SettingsError):
             raise BadInput(str(error)) from error
@@ -175,7 +175,7 @@ def settings_checked() -> Iterator[None]:
 
 
 def secret(file: Path) -> str:
-    """Return the password in `file`, made the first time; what a power cut left empty is none."""
+    """Return the password in `file`, made the first time; an empty file, left by a power cut, does not count."""
     if not has_secret(file):
         write_secret(file, secrets.token_urlsafe(24))
     return file.read_text()
@@ -187,9 +187,9 @@ def has_secret(file: Path) -> bool:
 
 
 def write_secret(file: Path, value: str) -> None:
-    """Write a file that only its owner can read, whole or not at all, in a folder that is there.
+    """Write a file that only its owner can read, whole or not at all, in an existing folder.
 
-    A service whose folder was moved away must not begin another. Raises OSError that names the file.
+    A service whose folder was moved away must not make a new one. Raises OSError that names the file.
     """
     partial = file.with_name(f"{file.name}.part")
     partial.unlink(missing_ok=True)

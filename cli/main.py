@@ -77,7 +77,7 @@ def _options(
 
 
 def version() -> str:
-    """Return the version of this software; a checkout that was not installed says so."""
+    """Return the version of this software, or that it is a checkout that is not installed."""
     try:
         return importlib.metadata.version("chai-t2v")
     except importlib.metadata.PackageNotFoundError:
@@ -97,19 +97,19 @@ for _name, (_module, _summary) in MOUNTED.items():
 def main() -> None:
     """Run the command line; every foreseen failure is one line on stderr and an exit code."""
     output.print_what_fits()
-    os.umask(os.umask(0) | stat.S_IWOTH)  # no file of ours is everybody's to change, whatever the caller's umask lets
+    os.umask(os.umask(0) | stat.S_IWOTH)  # no file of ours may be world-writable, whatever the caller's umask
     try:
         with local.settings_checked():
             app(prog_name="chai")
     except CommandError as error:
         output.note(f"error: {error}")
         sys.exit(error.exit_code)
-    except UnicodeEncodeError:  # somewhere behind a word of the command: paths may hold such bytes, little else
+    except UnicodeEncodeError:  # from an argument: paths may contain such bytes, little else
         if (word := next((word for word in sys.argv[1:] if not _is_utf8(word)), None)) is None:
             raise
         output.note(f"error: {word!r} holds a byte that is not UTF-8; write it in UTF-8")
         sys.exit(2)
-    except OSError as error:  # a full disk, a folder that others own, a pipe that broke: nothing that a traceback mends
+    except OSError as error:  # a full disk, somebody else's folder, a broken pipe: a traceback would not help
         where = f"{error.filename}: " if error.filename else ""
         output.note(f"error: {where}{places.reason(error)}")
         sys.exit(1)

@@ -1,6 +1,6 @@
-"""Lists of prompts for a bulk run, sorted into what can be sent and what cannot. Reading decides nothing else.
+"""Lists of prompts for a bulk run, divided into usable and unusable lines. Reading decides nothing else.
 
-Lines that cannot be used are kept with their number and the reason; a run leaves them out and says so.
+Unusable lines are kept with their number and the reason; a run leaves them out and says so.
 """
 
 import hashlib
@@ -19,15 +19,15 @@ from cli.errors import BadInput
 from cli.prompt_lists import FIELDS, NUMBER_FIELDS, WHOLE_FIELDS, PromptFile, Values, read_lists
 from shared.numerals import plain
 
-_DECIMALS = re.compile(r"(?<=\d)\.0+\s*$", re.ASCII)  # of a whole number
-LONGEST_LINE = 2**20  # bytes of JSON: far more than the service takes, little enough for many in one request
+_DECIMALS = re.compile(r"(?<=\d)\.0+\s*$", re.ASCII)  # decimals of an integer
+LONGEST_LINE = 2**20  # bytes of JSON: far more than the service accepts, but small enough for many per request
 
 
 class Order(StrEnum):
     """In which order the lines of a list run."""
 
     PLANNED = "planned"  # so that most of them find a donor
-    FILE = "file"  # as they stand in the list
+    FILE = "file"  # in the order of the list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +41,12 @@ class Line:
 
     @property
     def label(self) -> str:
-        """Where it stands, as the service keeps it: `12`, or `cats.txt:12` where there are several lists."""
+        """Its position as the service stores it: `12`, or `cats.txt:12` if there are several lists."""
         return f"{Path(self.file).name[:200]}:{self.number}" if self.file else str(self.number)
 
     @property
     def item(self) -> Values:
-        """The line as POST /v1/bulk-runs/{id}/items takes it."""
+        """The line as POST /v1/bulk-runs/{id}/items accepts it."""
         return {"custom_id": self.custom_id, **self.request}
 
 
@@ -60,7 +60,7 @@ class BadLine:
 
     @property
     def place(self) -> str:
-        """Where it is, in words."""
+        """Its position in words."""
         return f"line {self.number}" + (f" of {self.file}" if self.file else "")
 
 
@@ -72,14 +72,14 @@ class Manifest:
     take: int
     lines: tuple[Line, ...]
     bad: tuple[BadLine, ...]
-    duplicates: tuple[BadLine, ...]  # lines that say again what an earlier one said
+    duplicates: tuple[BadLine, ...]  # lines that repeat an earlier one
 
 
 def read(source: Path, options: Mapping[str, Any], *, take: int = 1) -> Manifest:
     """Read the lists at `source`: a file, a folder, or `-`.
 
-    `options` (fields of a request) hold for every line that does not say otherwise; `take` tells runs of the same list
-    apart. Raises `BadInput` when nothing in them can be used.
+    `options` (fields of a request) are defaults for every line; `take` distinguishes runs of the same list. Raises
+    `BadInput` if no line can be used.
     """
     files = read_lists(source)
     if not any(file.rows for file in files):
@@ -133,7 +133,7 @@ def _sorted_out(rows: Iterable[_Placed], options: Mapping[str, Any]) -> tuple[li
 
 
 def _line(row: _Placed, options: Mapping[str, Any]) -> Line:
-    """Return what can be sent; raise ValueError with the reason why it cannot."""
+    """Return the usable line; raise ValueError with the reason if it is not."""
     values = row.values
     if isinstance(values, str):
         raise ValueError(values)
@@ -149,7 +149,7 @@ def _line(row: _Placed, options: Mapping[str, Any]) -> Line:
 
 
 def _check_length(item: Values) -> None:
-    """Raise ValueError with the field that cannot be sent, or when the whole is too long."""
+    """Raise ValueError naming a field that cannot be sent, or if the whole is too long."""
     if (length := encoding.num_bytes(item)) > LONGEST_LINE:
         longest = max(item, key=lambda name: len(str(item[name])))
         raise ValueError(f"has {length} bytes, most of them in {longest}; a line may have {LONGEST_LINE}")
@@ -168,7 +168,7 @@ def _typed(name: str, value: object) -> object:
 
 
 def _text(name: str, value: object) -> str:
-    """Write a number as text, `seconds: 4` for one; what has no plain writing raises ValueError."""
+    """Write a number as text, as for `seconds: 4`; raise ValueError if it has no plain notation."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{name} {shown(value)} is nothing that JSON can carry; leave it out")
     try:
@@ -178,11 +178,11 @@ def _text(name: str, value: object) -> str:
 
 
 def number(name: str, value: object, kind: type[int] | type[float]) -> int | float:
-    """Return a number as callers write it, 7 and 7.0 alike; raise ValueError for what the service takes as none."""
+    """Return a number, reading 7 and 7.0 alike; raise ValueError for one that the service would refuse."""
     if kind is int and isinstance(value, float) and value.is_integer():
-        return int(value)  # tables keep whole numbers beside empty cells as 7.0
+        return int(value)  # tables store integers in columns with empty cells as 7.0
     if kind is int and isinstance(value, str):
-        value = _DECIMALS.sub("", value)  # and write them so
+        value = _DECIMALS.sub("", value)  # and write them like that
     try:
         read = kind(plain(str(value)))
     except ValueError:
@@ -193,7 +193,7 @@ def number(name: str, value: object, kind: type[int] | type[float]) -> int | flo
 
 
 def _content_id(request: Values) -> str:
-    """Name a line by what it asks for: it keeps its name when lines are added above it."""
+    """Name a line by its content, so that it keeps its name when lines are added above it."""
     return "line-" + hashlib.sha256(_canonical(request).encode()).hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""What a person may write for an id: the whole of it, a beginning that no other has, or `latest`."""
+"""Ids as people may write them: complete, a unique beginning, or `latest`."""
 
 import re
 from collections.abc import Iterable
@@ -10,25 +10,25 @@ from cli.client import Client
 from cli.errors import BadInput
 
 LATEST = "latest"
-NUM_SEARCHED = 10_000  # the newest, among which beginnings are looked for
-NUM_SHOWN = 4  # of the ids that a beginning fits
+NUM_SEARCHED = 10_000  # the newest ones, among which beginnings are searched for
+NUM_SHOWN = 4  # of the ids that match a beginning
 
 Kind = Literal["video", "batch"]
 _LIST = {"video": "`chai list`", "batch": "`chai bulk status`"}
 
 
 def video(client: Client, text: str) -> str:
-    """Return the id of the video that `text` means; raise `BadInput` when it means none or several."""
+    """Return the id of the video that `text` means; raise `BadInput` if it matches none or several."""
     return _whole("video", text) or _found("video", text, (row["id"] for row in client.videos(limit=NUM_SEARCHED)))
 
 
 def run(client: Client, text: str) -> str:
-    """Return the id of the bulk run that `text` means; raise `BadInput` when it means none or several."""
+    """Return the id of the bulk run that `text` means; raise `BadInput` if it matches none or several."""
     return _whole("batch", text) or _found("batch", text, (row["id"] for row in client.runs(limit=NUM_SEARCHED)))
 
 
 def _whole(kind: Kind, text: str) -> str | None:
-    """Return the id when nothing is left to look up; a UUID, as the database and Flower show it, is one too."""
+    """Return the id if nothing need be looked up; a UUID, as the database and Flower show it, is one too."""
     if re.fullmatch(f"({kind}_)?[0-9a-f]{{32}}", digits := text.lower().replace("-", "")):
         return f"{kind}_{digits.removeprefix(f'{kind}_')}"
     if not digits.removeprefix(f"{kind}_") or not re.fullmatch(r"[\w-]+", text, re.ASCII):  # none begins every id

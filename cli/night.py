@@ -1,7 +1,7 @@
-"""A list on its way through the night: each line decided as the service would, in the order in which it is to run.
+"""A dry run of a list: each line is decided as the service would, in the order in which it would run.
 
-Entities, look-ups and plans are the service's own, against the stored videos and what full lines before leave. What the
-model's text encoder would leave out of a prompt is not known here. Nothing is written.
+Entities, look-ups and plans are the service's own, against the stored videos and the entries that earlier full lines
+would store. What the model's text encoder would cut off a prompt is not known here. Nothing is written.
 """
 
 import os
@@ -53,20 +53,20 @@ class Decided:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Earlier:
-    """What earlier runs have made of a list, or will make."""
+    """The lines of a list that earlier runs have made, or will make."""
 
     run: str | None = None  # that was made of this very list
-    lines: frozenset[str] = frozenset()  # custom ids of those that are not made again
+    lines: frozenset[str] = frozenset()  # custom ids of lines that are not made again
 
 
 @dataclass(slots=True, kw_only=True)
 class Night:
-    """A list of prompts, and all that deciding over it needs."""
+    """A list of prompts, and all that is needed to decide it."""
 
     cards: Mapping[str, ModelCard]
     settings: WorkerSettings
     embedder: Embedder
-    factory: sessionmaker[Session] | None  # none: no service is known, the list is looked at alone
+    factory: sessionmaker[Session] | None  # None: no service is known, only the list is considered
     num_workers: int
     caller: Caller  # whose cache it is
     jobs: Sequence[tuple[Line, Job]]
@@ -76,7 +76,7 @@ class Night:
     stored_by: str | None = None  # another embedder, whose all is that is stored of a size that came up
 
     def decided(self, order: Order) -> Iterator[Decided]:
-        """Decide for each line that can be used, in the order in which it would run; lines of one size together."""
+        """Decide each usable line, in the order in which it would run; lines of one size together."""
         groups: dict[Size, list[tuple[Line, Job]]] = defaultdict(list)
         for line, job in self.jobs:
             groups[job.model, job.width, job.height, job.num_frames, job.fps].append((line, job))
@@ -89,7 +89,7 @@ class Night:
         for start in range(0, len(pairs), nights.SLICE):
             part = pairs[start : start + nights.SLICE]
             session = self.factory() if self.factory else None
-            try:  # closed before the lines go out: nothing stands open meanwhile
+            try:  # closed before lines are yielded: no transaction stays open meanwhile
                 space = self._space(session, part[0][1]) if session else None
                 own = _own_settings(space, self.cards[part[0][1].model])
                 if room is None:
@@ -114,7 +114,7 @@ class Night:
         return dry_run.of_embedder(found, self.embedder.name)
 
     def _capacity(self, space: Namespace | None, measured: Mapping[str, Spread]) -> int | None:
-        """Return how many videos the cache keeps of this size; None where none was measured."""
+        """Return how many videos of this size the cache can hold; None if none was measured."""
         full = measured.get("full")
         if full is None or not full.latent_bytes:
             return None
@@ -141,10 +141,10 @@ class Night:
 
 
 def of(listed: Manifest, series: str | None = None) -> Night:
-    """Get ready to decide over a list; the database is asked when a service is running here or one is named.
+    """Prepare to decide a list; the database is used if a service is running here or one is named.
 
-    Lines that earlier runs of `series` have made, or will make, are left out. Raises `BadInput` when this machine lacks
-    what deciding needs.
+    Lines that earlier runs of `series` have made, or will make, are left out. Raises `BadInput` if this machine lacks
+    something that is needed.
     """
     factory = database()
     with local.settings_checked():
@@ -172,7 +172,7 @@ def of(listed: Manifest, series: str | None = None) -> Night:
 
 
 def database() -> sessionmaker[Session] | None:
-    """Return the way to the database of the service, if one is named and answers."""
+    """Return access to the service's database, if one is named and answers."""
     local.join(local.var_dir())
     if "DATABASE_URL" not in os.environ:
         return None
@@ -188,7 +188,7 @@ def database() -> sessionmaker[Session] | None:
 def _checked(
     listed: Manifest, cards: Mapping[str, ModelCard], settings: WorkerSettings
 ) -> tuple[list[tuple[Line, Job]], list[BadLine]]:
-    """Check the lines as the service would; return the jobs they ask for, and what is wrong with the others."""
+    """Check the lines as the service would; return the jobs that they ask for, and the errors of the others."""
     batch = Batch(id=uuid4(), tenant=LOCAL.tenant)
     items = [line.item for line in listed.lines]
     found = batch_items.sort_out(items, cards, batch, default_model=settings.default_model)
@@ -202,7 +202,7 @@ def _checked(
 def _earlier(
     factory: sessionmaker[Session], listed: Manifest, series: str | None, jobs: Sequence[Job], tenant: str
 ) -> Earlier:
-    """Look up what the service would not make again."""
+    """Look up the lines that the service would not make again."""
     with transaction(factory) as session:
         batch = batches.of_manifest(session, tenant, listed.key)
         if batch is not None and batch.status != BatchStatus.OPEN:
@@ -214,7 +214,7 @@ def _earlier(
 
 
 def _caller(factory: sessionmaker[Session] | None) -> Caller:
-    """Return whose key CHAI_API_KEY is; without one, who asks a service that needs none."""
+    """Return the caller to whom CHAI_API_KEY belongs; without one, the caller of a service without keys."""
     if factory is None:
         return LOCAL
     with transaction(factory) as session:

@@ -1,4 +1,4 @@
-"""A service that is away is waited for."""
+"""Waiting for a service that is away."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def through_outages(act: Callable[[], T], tell: Callable[[str], None]) -> T:
-    """Do what may be done again; a service that is away is waited for, and its absence said once."""
+    """Do something repeatable; while the service is away, wait and say so once."""
     deadline: float | None = None
     while True:
         try:

@@ -1,6 +1,6 @@
-"""What a person sees: bars and tables on a terminal, plain lines in a pipe. Results go to stdout, notes to stderr.
+"""Output for people: bars and tables on a terminal, plain lines in a pipe. Results go to stdout, notes to stderr.
 
-Prompts, names and errors are the words of others: what would command the terminal or turn the line around is escaped.
+Prompts, names and errors come from others: characters that would control the terminal or reverse the line are escaped.
 """
 
 import errno
@@ -24,7 +24,7 @@ from rich.text import Text
 
 from cli.errors import BadInput
 
-WHOLE = frozenset({"id", "prefix"})  # columns that are copied: never cut, never wrapped
+WHOLE = frozenset({"id", "prefix"})  # columns for copying: never cut or wrapped
 LEAST_WIDTH = 12  # characters of any other column
 PLAIN_EVERY_S = 10.0  # pause between two progress lines in a pipe
 # Control characters but the tab and the end of a line, ends of lines of other kinds, and what sets the direction of the
@@ -33,25 +33,25 @@ _COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2
 
 
 def plain(text: str) -> str:
-    """Return a text that a terminal shows and does not obey, escaped as JSON escapes it."""
+    """Return a text safe for a terminal, escaped as in JSON."""
     return _COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def say(text: str) -> None:
-    """Print a result in words."""
+    """Print a result as text."""
     print(plain(text), flush=True)
 
 
 def print_json(value: object) -> None:
-    """Print one JSON document on one line; where the terminal or pipe is not UTF-8, in ASCII alone."""
+    """Print one JSON document on one line; in ASCII if the terminal or pipe is not UTF-8."""
     is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     print(plain(json.dumps(value, ensure_ascii=not is_utf8)))
 
 
 def print_what_fits() -> None:
-    """Make characters that stdout or stderr cannot show come out escaped instead of ending the command.
+    """Escape characters that stdout or stderr cannot show, instead of failing.
 
-    What a caller has closed (`>&-`) swallows what is printed. A width of no columns is none that is known.
+    A stream that the caller has closed (`>&-`) swallows its output. A width of 0 columns counts as unknown.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -60,11 +60,11 @@ def print_what_fits() -> None:
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if os.environ.get("COLUMNS", "").strip("0") == "":
-        os.environ.pop("COLUMNS", None)  # 0 columns is what a terminal without a size says: help would be empty
+        os.environ.pop("COLUMNS", None)  # a terminal without a size reports 0 columns: help would be empty
 
 
 def print_facts(facts: Mapping[str, str], *, file: TextIO | None = None) -> None:
-    """Print names and values, one a line."""
+    """Print names and values, one per line."""
     width = max((len(name) for name in facts), default=0) + 2
     for name, value in facts.items():
         print(f"{name:<{width}}{plain(value)}", file=file or sys.stdout)
@@ -79,14 +79,14 @@ def raw_stdout() -> BinaryIO:
 
 
 def note(text: str) -> None:
-    """Say something beside the result."""
+    """Print a note beside the result."""
     print(plain(text), file=sys.stderr, flush=True)
 
 
 def unless_gone(tell: Callable[[str], None], text: str) -> None:
-    """Tell something by `note` or `print`, and go on where it cannot be written.
+    """Print something by `note` or `print`, and go on if it cannot be written.
 
-    A stream whose reader is gone (`| head -1`, a closed terminal) leads nowhere from then on.
+    A stream whose reader is gone (`| head -1`, a closed terminal) is ignored from then on.
     """
     try:
         tell(text)
@@ -106,9 +106,9 @@ def _let_go(stream: TextIO) -> None:
 
 
 def confirm(question: str, *, yes: bool, otherwise: str, default: bool = True) -> None:
-    """Ask before something is done that cannot be undone, or takes long; no ends the command.
+    """Ask before something irreversible or slow; the answer no ends the command.
 
-    Raises `BadInput`, with what to do otherwise, where nobody is there to be asked.
+    Raises `BadInput`, saying what to do instead, if nobody can be asked.
     """
     if yes:
         return
@@ -120,7 +120,8 @@ def confirm(question: str, *, yes: bool, otherwise: str, default: bool = True) -
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: with lines and wrapped cells on a terminal, aligned and never wrapped in a pipe.
 
-    Ids are for copying: they are whole in every width, and a terminal too narrow for a row shows it on several lines.
+    Ids are for copying: they are complete at every width, and a terminal too narrow for a row shows it on several
+    lines.
     """
     rows = [[plain(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
@@ -146,7 +147,7 @@ def _print_on_terminal(columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
 
 
 class Meter:
-    """Progress of one undertaking on stderr: a bar on a terminal, else a line now and then."""
+    """Progress of one operation on stderr: a bar on a terminal, else a line now and then."""
 
     def __init__(self, total: float) -> None:
         self._total = total
@@ -163,7 +164,7 @@ class Meter:
             self._task = self._bar.add_task("", total=total)
 
     def show(self, done: float, text: str) -> None:
-        """Set how much of the total is done and what is going on."""
+        """Set how much of the total is done, and the present activity."""
         if self._bar is not None:
             self._bar.update(self._task, completed=done, description=plain(text))
             return

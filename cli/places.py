@@ -1,7 +1,7 @@
-"""Where a result goes when the place that was asked for cannot take it: nothing is lost for want of a folder.
+"""Fallback folders for results, so that nothing is lost if the requested folder cannot be written.
 
-The first place that works is used and named. Disks fill up and shares go away in the middle of a night, so each write
-may move on to the next place; what was written before stays where it is.
+The first folder that works is used and named. Disks fill up and shares go away during the night, so each write may move
+on to the next folder; files already written stay where they are.
 """
 
 import errno
@@ -21,19 +21,20 @@ T = TypeVar("T")
 
 
 class NoPlace(CommandError):
-    """No place took it; the service still has it."""
+    """No folder could be written; the service still has the result."""
 
 
 def put(folders: Sequence[Path], write: Callable[[Path], T], *, what: str, later: str) -> tuple[Path, T]:
-    """Call `write` with the first folder that takes it; return that folder and what `write` returned.
+    """Call `write` with the first folder in which it succeeds; return that folder and the result.
 
-    The last resort is the folder for temporary files. Raises `NoPlace`, which ends with `later`: how to get it yet.
+    The last resort is the folder for temporary files. Raises `NoPlace`, whose message ends with `later`: how to get it
+    afterwards.
     """
     failures: list[str] = []
     for folder in chain(folders, _last_resort()):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):  # what takes nothing is known before the work
+            with tempfile.TemporaryFile(dir=folder):  # detect an unwritable folder before the work
                 pass
             written = write(folder)
         except OSError as error:
@@ -47,11 +48,11 @@ def put(folders: Sequence[Path], write: Callable[[Path], T], *, what: str, later
 
 @contextmanager
 def whole(file: Path) -> Iterator[Path]:
-    """Give a path whose content becomes `file` when the block ends well, whole or not at all.
+    """Provide a path whose content becomes `file` if the block succeeds, whole or not at all.
 
-    It is nobody else's: two commands that write the same file at once do not write into each other's.
+    The path is unique, so that two commands that write the same file at once do not interfere.
     """
-    place = Path(os.path.realpath(file))  # a link stays one, and leads to the new
+    place = Path(os.path.realpath(file))  # keep a link: replace its target
     partial = place.with_name(f"{place.name}.{uuid4().hex[:8]}.part")
     try:
         yield partial
@@ -61,12 +62,12 @@ def whole(file: Path) -> Iterator[Path]:
 
 
 def reason(error: OSError) -> str:
-    """Say what an operating system's error is, in its own words."""
+    """Return the operating system's message for an error."""
     return error.strerror or (errno.errorcode.get(error.errno, "") if error.errno else "") or str(error)
 
 
 def _last_resort() -> Iterator[Path]:
-    """Name the folder for temporary files, and make it only when it is wanted."""
+    """Yield the folder for temporary files, made only when it is needed."""
     try:
         yield Path(tempfile.mkdtemp(prefix="chai-"))
     except OSError:

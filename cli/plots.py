@@ -1,4 +1,4 @@
-"""Plots as inline SVG: bars and lines that need nothing beside them, light or dark."""
+"""Plots as inline SVG: self-contained bars and lines, light or dark."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,9 @@ COLOURS = ("#2563eb", "#d97706", "#059669", "#7c3aed", "#dc2626", "#64748b")
 
 
 def bars(values: Sequence[tuple[str, float]], *, unit: str, mark: tuple[float, str] | None = None) -> str:
-    """Return upright bars by name, none for what is below 0; nothing where none is above.
+    """Return vertical bars by name, none for values below 0; nothing if no value is above 0.
 
-    `mark` is a line between bars: how many stand before it, and its name.
+    `mark` is a line between bars: the number of bars before it, and its name.
     """
     top = max((value for _, value in values), default=0.0)
     if top <= 0:
@@ -63,7 +63,7 @@ def lines(series: Mapping[str, Sequence[float]], names: Sequence[str], *, unit: 
 
 
 def _every(name: str, step: float) -> int:
-    """Return of how many places one gets its name, so that names do not touch."""
+    """Return n so that labelling every n-th place keeps labels from touching."""
     return max(1, math.ceil((7 * len(name) + 8) / step))
 
 

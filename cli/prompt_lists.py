@@ -1,7 +1,7 @@
-"""Files of prompts as rows: text with a prompt a line, CSV with a header, JSONL, Parquet, a folder of these, or stdin.
+"""Files of prompts as rows: text with one prompt per line, CSV with a header, JSONL, Parquet, a folder, or stdin.
 
-A row that cannot be read stays a row, with the reason in place of its values, and the rows behind it are read. Only
-what makes a whole file useless raises `BadInput`; in a folder it costs that file alone.
+A row that cannot be read remains, with the reason in place of its values, and the rows after it are read. Only an error
+that makes a whole file useless raises `BadInput`; in a folder it affects that file alone.
 """
 
 import csv
@@ -20,7 +20,7 @@ from cli.errors import BadInput
 from shared.json_members import given_twice, members
 
 Values = dict[str, Any]  # Any: a cell is text, a JSON value may be a number
-Row = tuple[int, Values | str]  # number of the line, from 1; its values, or the reason why there are none
+Row = tuple[int, Values | str]  # line number, from 1; values, or why there are none
 
 WHOLE_FIELDS = ("seed", "num_inference_steps", "fps")
 NUMBER_FIELDS = ("guidance_scale",)
@@ -31,14 +31,14 @@ LONGEST_FILE = 200 * 2**20  # bytes
 STDIN = "-"
 STDIN_NAME = "stdin"  # in messages
 DELIMITERS = ",;\t"
-SEPARATOR = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # what spreadsheets write above the header
+SEPARATOR = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # written by spreadsheets above the header
 BOMS = {  # of encodings that are not UTF-8; the longer mark first
     b"\xff\xfe\x00\x00": "utf-32",
     b"\x00\x00\xfe\xff": "utf-32",
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
-PACKED = {  # first bytes of what has to be unpacked or exported before it is a list
+PACKED = {  # first bytes of files that must first be unpacked or exported
     b"\x1f\x8b": "packed by gzip; unpack it: gunzip -c {name}",
     b"BZh": "packed by bzip2; unpack it: bunzip2 -c {name}",
     b"\xfd7zXZ\0": "packed by xz; unpack it: xz -dc {name}",
@@ -47,10 +47,10 @@ PACKED = {  # first bytes of what has to be unpacked or exported before it is a 
     b"%PDF-": "a PDF; save its text",
 }
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d{1,2}", re.ASCII)  # 1,000 may be a thousand
-_COLUMN = re.compile(r"[\w.-]*")  # one word; a sentence in which prompt stands between commas has others
+_COLUMN = re.compile(r"[\w.-]*")  # one word, unlike parts of a sentence that contains the word prompt between commas
 _OF_A_BATCH = ("custom_id", "method", "url", "body")
 _CONVERTED = "iconv -t utf-8 -f cp1252 (western), gb18030 (Chinese), cp932 (Japanese) or cp949 (Korean)"
-FOREIGN_BYTE = re.compile("[\udc80-\udcff]")  # how `surrogateescape` keeps a byte that is not UTF-8
+FOREIGN_BYTE = re.compile("[\udc80-\udcff]")  # `surrogateescape` decodes bytes that are not UTF-8 as these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +58,12 @@ class PromptFile:
     """One list, read."""
 
     name: str  # in messages
-    content: str  # what its identity rests on: the text, or a digest of a binary file
+    content: str  # identifies it: the text, or a digest of a binary file
     rows: tuple[Row, ...]
 
 
 def read_lists(source: Path) -> list[PromptFile]:
-    """Return the lists at `source`: a file, every list of a folder in the order of their names, or stdin for `-`.
+    """Return the lists at `source`: a file, every list of a folder in order of name, or stdin for `-`.
 
     Raises `BadInput` when nothing there can be read.
     """
@@ -85,16 +85,16 @@ def read_any_columns(source: Path) -> PromptFile:
 
 
 def readable(name: str, number: int, values: Values | str) -> Values:
-    """Return what a line of the list `name` holds; raise `BadInput` for one that cannot be read."""
+    """Return the values of a line of the list `name`; raise `BadInput` if it could not be read."""
     if isinstance(values, str):
         raise BadInput(f"{name}, line {number}: {values}")
     return values
 
 
 def read_prompts(source: Path) -> list[str]:
-    """Return the prompts at `source`, or of stdin for `-`, for who wants nothing else of a list.
+    """Return only the prompts at `source`, or of stdin for `-`.
 
-    Raises `BadInput` when nothing there can be read, or one line cannot.
+    Raises `BadInput` if nothing there, or any one line, cannot be read.
     """
     listed = read_any_columns(source)
     found = []
@@ -112,7 +112,7 @@ def read_prompts(source: Path) -> list[str]:
 def _lists_of(folder: Path) -> list[Path]:
     try:
         named = (file for file in folder.iterdir() if file.suffix.lower() in READERS and file.name[0] != ".")
-        files = sorted(file for file in named if not file.is_fifo())  # a pipe would be waited for
+        files = sorted(file for file in named if not file.is_fifo())  # reading a pipe would block
     except OSError as error:
         raise BadInput(f"{folder} cannot be read: {error.strerror}") from error
     if not files:
@@ -129,7 +129,7 @@ def _read_or_named(file: Path) -> PromptFile:
 
 def _read(file: Path, *, only_known: bool = True) -> PromptFile:
     suffix = file.suffix.lower()
-    if suffix not in READERS and (suffix or file.is_file()):  # a pipe (`<(command)`) has no name and is looked into
+    if suffix not in READERS and (suffix or file.is_file()):  # a pipe (`<(command)`) has no suffix: its content decides
         raise BadInput(f"{file}: cannot tell what a {suffix or 'nameless'} file is; use {', '.join(READERS)}")
     try:
         with file.open("rb") as stream:
@@ -140,7 +140,7 @@ def _read(file: Path, *, only_known: bool = True) -> PromptFile:
 
 
 def from_stdin() -> bytes:
-    """Return what comes from stdin, up to a byte more than a list may have; raise `BadInput` when it is closed."""
+    """Return stdin, up to one byte more than a list may have; raise `BadInput` if it is closed."""
     if sys.stdin is None:
         raise BadInput("- reads stdin, which is closed")
     if sys.stdin.isatty():
@@ -163,7 +163,7 @@ def _parsed(name: str, content: bytes, *, suffix: str, only_known: bool = True) 
 
 
 def _decoded(name: str, content: bytes) -> str:
-    """Decode as UTF-8, bytes that are none kept as lone surrogates; refuse what is another encoding throughout."""
+    """Decode as UTF-8, keeping invalid bytes as lone surrogates; refuse files in another encoding."""
     encoding = next((encoding for mark, encoding in BOMS.items() if content.startswith(mark)), None)
     if encoding is None and content[:400].count(0) > len(content[:400]) // 4:
         encoding = "utf-16"
@@ -178,7 +178,7 @@ def _decoded(name: str, content: bytes) -> str:
 
 
 def _guessed(text: str) -> str:
-    """Tell the kind of a list without a name by its first line that says something."""
+    """Guess the format of a list without a name by its first non-empty line."""
     lines = (line.strip().strip("\ufeff") for line in text.split("\n"))
     first = next((line for line in lines if line and not SEPARATOR.fullmatch(line)), "")
     if first.startswith(("{", "[{")) or first == "[":
@@ -188,14 +188,14 @@ def _guessed(text: str) -> str:
 
 
 def _foreign_named(rows: Iterator[Row]) -> Iterator[Row]:
-    """Turn rows with bytes that are not UTF-8 into reasons."""
+    """Replace rows with bytes that are not UTF-8 by the reason."""
     for number, values in rows:
         text = values if isinstance(values, str) else "".join(_texts(values))
         yield number, _foreign(text) or values
 
 
 def _foreign(text: str) -> str:
-    """Say which byte of a text is not UTF-8; empty where none is."""
+    """Return which byte of a text is not UTF-8; empty if all are."""
     found = FOREIGN_BYTE.search(text)
     byte = ord(found[0]) - 0xDC00 if found else 0
     return f"byte 0x{byte:02x} is not UTF-8; convert the file from what it is: {_CONVERTED}" if found else ""
@@ -210,7 +210,7 @@ def _texts(values: Values) -> Iterator[str]:
 
 def _text_rows(_name: str, content: str) -> Iterator[Row]:
     for number, line in enumerate(content.split("\n"), 1):
-        prompt = line.strip().strip("\ufeff").strip()  # lists that were glued together keep their marks inside
+        prompt = line.strip().strip("\ufeff").strip()  # concatenated lists have byte order marks inside
         if prompt and not prompt.startswith("#"):
             yield number, {"prompt": prompt}
 
@@ -223,7 +223,7 @@ def _json_rows(name: str, content: str) -> Iterator[Row]:
         if not line:
             continue
         if FOREIGN_BYTE.search(line):
-            yield number, line  # a reason with the byte in it: `_foreign_named` words it
+            yield number, line  # contains the byte: `_foreign_named` makes the reason
             continue
         yield number, _json_row(line)
 
@@ -232,7 +232,7 @@ def _is_array(content: str) -> bool:
     try:
         return content.lstrip("\ufeff \n\t").startswith("[") and isinstance(json.loads(content.strip("\ufeff")), list)
     except (ValueError, RecursionError):
-        return False  # it has lines that are broken
+        return False  # it has invalid lines
 
 
 def _json_row(line: str) -> Values | str:
@@ -263,7 +263,7 @@ def _batch_row(value: Values, body: Values) -> Values | str:
 
 
 def _csv_rows(name: str, content: str, *, only_known: bool = True) -> Iterator[Row]:
-    csv.field_size_limit(LONGEST_FILE)  # a long cell is judged like any other, not an end to reading
+    csv.field_size_limit(LONGEST_FILE)  # a long cell is checked like any other and does not end the reading
     lines = io.StringIO(content, newline="").readlines()
     filled = (number for number, line in enumerate(lines) if line.strip())
     header = next(filled, None)
@@ -273,7 +273,7 @@ def _csv_rows(name: str, content: str, *, only_known: bool = True) -> Iterator[R
         return
     delimiter = max(DELIMITERS, key=lines[header].count)
     names = [_column(cell) for cell in next(csv.reader([lines[header]], delimiter=delimiter))]
-    index = next((place for place, column in enumerate(names) if column), 0)  # columns before the first with a name
+    index = next((place for place, column in enumerate(names) if column), 0)  # index of the first named column
     names = names[index:]
     _check_header(name, names, only_known=only_known)
     for number, cells in _records(lines, header + 1, delimiter):
@@ -285,7 +285,7 @@ def _csv_rows(name: str, content: str, *, only_known: bool = True) -> Iterator[R
 
 
 def _with_points(values: Values) -> Values:
-    """Write decimals as the service does, where no comma parts cells: spreadsheets of half of Europe write 7,5."""
+    """Rewrite decimal commas (7,5, as in half of Europe) if commas do not separate cells."""
     numbers = (*NUMBER_FIELDS, *WHOLE_FIELDS, "seconds")
     return {
         name: value.replace(",", ".") if name in numbers and _DECIMAL_COMMA.fullmatch(value) else value
@@ -294,13 +294,13 @@ def _with_points(values: Values) -> Values:
 
 
 def _records(lines: Sequence[str], at: int, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
-    """Go through the records from line `at` on, each with the number of its last line; a broken one costs itself alone.
+    """Yield the records from line `at` on, each with the number of its last line; a broken one affects only itself.
 
-    A quote that opens and does not close swallows the lines behind it: reading goes on behind the line where it opened.
+    An unclosed quote swallows the lines after it: reading continues after the line where it opened.
     """
     while at < len(lines):
         reader = csv.reader(iter(lines[at:]), delimiter=delimiter, strict=True)
-        start = 0  # of the record, from `at`
+        start = 0  # of the record, counted from `at`
         try:
             for cells in reader:
                 yield at + reader.line_num, cells
@@ -365,7 +365,7 @@ def _with_metadata_columns(values: Values, given: Values) -> Values | str:
 
 
 def _json_cell(cell: str) -> Values | None:
-    """Read a cell that holds an object, null being one without members; None for anything else."""
+    """Read a cell that holds a JSON object, null counting as an empty one; None for anything else."""
     try:
         value = json.loads(cell, object_pairs_hook=members)
     except (ValueError, RecursionError):
@@ -375,7 +375,7 @@ def _json_cell(cell: str) -> Values | None:
 
 def _parquet_rows(name: str, content: bytes) -> Iterator[Row]:
     try:
-        # Optional and large: most lists are text. Any: it brings no types.
+        # Optional and large, and most lists are text. Any: it has no types.
         from pyarrow import parquet  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
         raise BadInput(
@@ -400,7 +400,7 @@ def _parquet_rows(name: str, content: bytes) -> Iterator[Row]:
 def _parquet_row(row: Values) -> Values | str:
     given = {name: _as_text(value) for name, value in row.items() if value is not None}
     metadata = given.get("metadata")
-    if isinstance(metadata, list) and all(isinstance(pair, tuple) for pair in metadata):  # how a map comes
+    if isinstance(metadata, list) and all(isinstance(pair, tuple) for pair in metadata):  # the form of a map
         given["metadata"] = members(metadata)
     elif isinstance(metadata, str) and (found := _json_cell(metadata)) is not None:
         given["metadata"] = found
@@ -409,7 +409,7 @@ def _parquet_row(row: Values) -> Values | str:
 
 
 def _as_text(value: object) -> object:
-    """Return text that was written without saying that it is some; other bytes become a reason as in any file."""
+    """Return text stored as untyped bytes; bytes that are not UTF-8 become a reason as in any file."""
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
 
 
@@ -420,5 +420,5 @@ READERS: dict[str, Callable[[str, str], Iterator[Row]]] = {
     ".jsonl": _json_rows,
     ".tsv": _csv_rows,
     ".ndjson": _json_rows,
-    PARQUET: _text_rows,  # has a reader of its own: it is no text
+    PARQUET: _text_rows,  # not text: has its own reader
 }

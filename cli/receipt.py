@@ -1,4 +1,4 @@
-"""What became of a video, in words for people."""
+"""The state and result of a video, in words for people."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ from shared.formats import duration
 from shared.receipts import Receipt
 from shared.results import STAGES
 
-TOLD = {  # what `facts` tells in words of its own; the rest of the object follows by its own names
+TOLD = {  # fields that `facts` rewords; the others follow under their own names
     "video": {"id", "object", "prompt", "status", "progress", "queue_position", "path", "error", "cache", "usage"}
     | {"size", "seconds", "fps", "num_frames", "num_steps", "num_inference_steps", "step", "mode", "metadata"}
     | {"created_at", "completed_at", "expires_at", "waiting_reason", "seed", "model"}
@@ -20,7 +20,7 @@ TOLD = {  # what `facts` tells in words of its own; the rest of the object follo
 
 
 def state(video: Mapping[str, Any]) -> str:
-    """Say where a video is, with its place in the queue or its step."""
+    """Return the state of a video in words, with its place in the queue or its step."""
     if video["status"] == "queued" and video.get("queue_position") is not None:
         reason = video.get("waiting_reason")
         return f"queued, {video['queue_position']} before it" + (f"; {reason}" if reason else "")
@@ -30,9 +30,9 @@ def state(video: Mapping[str, Any]) -> str:
 
 
 def facts(video: Mapping[str, Any]) -> dict[str, str]:
-    """Return all that the service says about a video, as names and texts for people; what it leaves open is left out.
+    """Return all that the service says about a video, as names and texts for people; nulls are left out.
 
-    Fields that this version does not know follow under their own names: a newer service hides nothing.
+    Fields that this version does not know follow under their own names, so that nothing of a newer service is hidden.
     """
     receipt, cache, usage = Receipt.of(video), video.get("cache") or {}, video.get("usage") or {}
     told: dict[str, object] = {
@@ -78,7 +78,7 @@ def _plain(value: object) -> object:
 
 
 def matches(video: Mapping[str, Any]) -> Iterator[str]:
-    """Go through what the cache knew of a prompt: `circle with 'red circle' at 0.97`; `circle` for the same words."""
+    """Yield the matches of a prompt: `circle with 'red circle' at 0.97`; just `circle` for identical words."""
     cache = video.get("cache") or {}
     for match in cache.get("matched") or []:
         entity, donor, similarity = match["entity"], match.get("donor_entity"), match.get("similarity")

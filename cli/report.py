@@ -2,7 +2,7 @@
 
 The page has a contact sheet: the first frames of videos from all over the list.
 
-`of` reckons, `page` writes HTML that needs nothing beside it. Nothing here asks the service.
+`of` computes, `page` writes self-contained HTML. Nothing here calls the service.
 """
 
 import base64
@@ -22,10 +22,10 @@ Json = dict[str, Any]  # Any: a report is what JSON holds
 
 NUM_SLOWEST = 10
 NUM_PICTURES = 48
-NUM_LINES_SHOWN = 12  # of a reason for failure
+NUM_LINES_SHOWN = 12  # per reason for failure
 MUCH_LOADING = 0.1  # share of the work
-FEW_HITS = 0.2  # share of lines that might have had one
-NUM_FOR_A_SHARE = 20  # lines below which a share says nothing
+FEW_HITS = 0.2  # share of the lines that could have had one
+NUM_FOR_A_SHARE = 20  # with fewer lines, a share says nothing
 
 WAYS_OUT = {
     "out_of_memory": "run these lines at a smaller size, or on a GPU with more memory",
@@ -41,7 +41,7 @@ OTHERWISE = "`chai doctor` looks at the machine; then retry"
 
 
 def of(batch: Mapping[str, Any], results: Sequence[Result]) -> Json:
-    """Return the report of a run as it is now."""
+    """Return the report of the present state of a run."""
     own = [result for result in results if not result.reused]
     made = [result for result in own if result.status == "completed"]
     return {
@@ -59,7 +59,7 @@ def of(batch: Mapping[str, Any], results: Sequence[Result]) -> Json:
 
 
 def _forecast(batch: Mapping[str, Any], own: Sequence[Result], made: Sequence[Result]) -> Json | None:
-    """Put what was expected of the run beside what came; None where nothing was."""
+    """Compare the forecast of the run with its outcome; None if there was no forecast."""
     expected = batch.get("forecast")
     if expected is None:
         return None
@@ -73,7 +73,7 @@ def _forecast(batch: Mapping[str, Any], own: Sequence[Result], made: Sequence[Re
 
 
 def _spread(made: Sequence[Result]) -> list[Result]:
-    """Choose videos for the contact sheet, as far apart in the list as can be."""
+    """Choose videos for the contact sheet, as far apart in the list as possible."""
     step = max(1.0, len(made) / NUM_PICTURES)
     return [made[int(index * step)] for index in range(min(NUM_PICTURES, len(made)))]
 
@@ -110,7 +110,7 @@ def _stages(made: Sequence[Result]) -> Json:
 
 
 def _failures(own: Sequence[Result]) -> list[Json]:
-    """Gather what did not come to a video by its reason, the most frequent first."""
+    """Group failed lines by reason, the most frequent first."""
     by_reason: dict[str, list[Result]] = defaultdict(list)
     for result in own:
         if result.status in ("failed", "cancelled"):
@@ -141,7 +141,7 @@ def _slow(result: Result) -> Json:
 
 
 def _tonight(batch: Mapping[str, Any], own: Sequence[Result], made: Sequence[Result]) -> Iterator[str]:
-    """Say what to change, most urgent first; nothing when all is well."""
+    """Return what to change, most urgent first; nothing if all is well."""
     counts, id_ = batch["request_counts"], batch["id"]
     if number := counts["failed"] + counts["cancelled"]:
         only = (
@@ -257,22 +257,22 @@ def _slowest(report: Json) -> list[tuple[object, ...]]:
 
 
 def section(title: str, content: str) -> str:
-    """Return a part of a page; nothing where there is no content."""
+    """Return a section of a page; nothing if it has no content."""
     return f"<h2>{title}</h2>{content}" if content else ""
 
 
 def listed(texts: Sequence[str]) -> str:
-    """Return a list in HTML; nothing of nothing."""
+    """Return an HTML list; nothing if it is empty."""
     return f"<ul>{''.join(f'<li>{_code(text)}</li>' for text in texts)}</ul>" if texts else ""
 
 
 def _code(text: str) -> str:
-    """Write what stands between backticks as commands."""
+    """Mark up text between backticks as code."""
     return re.sub("`([^`]*)`", r"<code>\1</code>", escape(text))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a table in HTML; nothing of no rows."""
+    """Return an HTML table; nothing if it has no rows."""
     if not rows:
         return ""
     names = "".join(f"<th>{escape(name)}</th>" for name in head)

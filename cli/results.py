@@ -1,4 +1,4 @@
-"""Results of a bulk run as files: JSONL, CSV and, where pyarrow is, Parquet."""
+"""Results of a bulk run as files: JSONL, CSV and, with pyarrow, Parquet."""
 
 import importlib.util
 from collections.abc import Iterator, Sequence
@@ -24,13 +24,13 @@ def write(folder: Path, results: Sequence[Result]) -> list[Path]:
 
 @contextmanager
 def replacing(file: Path) -> Iterator[TextIO]:
-    """Give a stream whose text becomes `file` when the block ends well, whole or not at all."""
+    """Provide a stream whose text becomes `file` if the block succeeds, whole or not at all."""
     with places.whole(file) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
         yield stream
 
 
 def exit_code(results: Sequence[Result], *, num_bad_lines: int) -> int:
-    """Return 1 when a video is missing, else 2 when a line was left out as unusable, else 0."""
+    """Return 1 if a video is missing, else 2 if a line was left out as unusable, else 0."""
     if any(result.status != "completed" for result in results):
         return 1
     return 2 if num_bad_lines else 0

@@ -1,4 +1,4 @@
-"""Where `chai` begins: before its imports, which take half a second in which somebody may press Ctrl-C."""
+"""Entry point of `chai`, before its imports: these take half a second, during which somebody may press Ctrl-C."""
 
 import signal
 
@@ -6,7 +6,7 @@ from cli.utf8 import in_utf8
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C ends it without a word until there is something to say."""
+    """Run the command line; until the imports are done, Ctrl-C ends it silently."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     in_utf8()
     from shared.gc_pause import gc_paused

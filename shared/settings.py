@@ -101,9 +101,7 @@ class Settings(BaseSettings):
     redis_url: str = Field(default=REDIS_URL, alias="REDIS_URL")
     # Any fsspec URL. A folder's path stands in it as it is: fsspec reads no %20, so `Path.as_uri()` names another one.
     storage_url: str = Field(default=f"file://{ROOT / 'var' / 'storage'}", alias="STORAGE_URL")
-    storage_access: Literal["private", "group"] = (
-        "private"  # on disks: for the service's account, or for its group too
-    )
+    storage_access: Literal["private", "group"] = "private"  # on disks: for the service's account, or for its group too
     models_dir: Path = ROOT / "worker" / "cards"  # one folder with a chai.json for each model
     default_model: str = "small"
 

@@ -1,8 +1,8 @@
 """`chai bulk`: a whole list of prompts, overnight if need be.
 
-The service keeps the run; this command hands it the list, shows how it goes, and writes the results. It may be stopped
-at any time and attached again, and running it again submits nothing twice. What the service made is never lost for want
-of a place to put it: results go to the next best folder, and the command says where.
+The service keeps the run; this command sends it the list, shows its progress, and writes the results. It may be stopped
+at any time and attached again, and running it again submits nothing twice. Results are never lost if their folder
+cannot be written: they go to the next best folder, and the command says where.
 """
 
 from collections.abc import Mapping, Sequence
@@ -253,7 +253,7 @@ def _write_report(folder: Path, found: Json, pictures: Mapping[str, bytes]) -> N
 def _print_forecast(
     listed: manifest.Manifest, series: str, window: Json | None, order: manifest.Order, *, as_json: bool
 ) -> int:
-    from cli import forecast  # brings the service's own code, torch among it
+    from cli import forecast  # imports the service's own code, including torch
 
     found = forecast.forecast(listed, rule_of(window), worth(order, listed), series=series)
     tell_of(found.bad, listed.duplicates)
@@ -269,7 +269,7 @@ def _print_forecast(
 
 
 def _window(times: str, tz: str | None, at_end: AtEnd) -> Json:
-    """Read `22:00-06:00`; raise `BadInput`. What is a time, and what a zone, is for the service to say."""
+    """Read `22:00-06:00`; raise `BadInput`. The service checks times and zone."""
     start, dash, end = times.partition("-")
     if not dash or not start.strip() or not end.strip():
         raise BadInput(f"{shown(times)} is no window; write it like 22:00-06:00")

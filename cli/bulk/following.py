@@ -1,4 +1,4 @@
-"""How a run is watched to its end, and its results are written."""
+"""Following a run to its end, and writing its results."""
 
 import io
 import time
@@ -19,7 +19,7 @@ from shared.formats import duration
 from shared.results import Result
 
 POLL_S = 1.0
-ENOUGH = 3  # lines whose pace says something of those that are left
+ENOUGH = 3  # lines before the pace says something about the rest
 ENDED = frozenset({"completed", "cancelled"})
 
 
@@ -48,7 +48,7 @@ def follow(
         later=f"`chai bulk attach {batch_id} --out FOLDER` writes them later",
     )
     _print_end(batch, made, files, as_json=as_json, num_duplicates=num_duplicates)
-    is_incomplete = any(result.error for result in made)  # a video that was made and could not be fetched, too
+    is_incomplete = any(result.error for result in made)  # including videos that were made but could not be fetched
     return exit_code(made, num_bad_lines=batch["num_bad_lines"]) if not is_incomplete else 1
 
 
@@ -91,7 +91,7 @@ def _num_ended(batch: Json) -> int:
 
 
 def _progress(batch: Json, rate: float) -> str:
-    """Say how far a run is and, once lines end, when it will be through."""
+    """Show the progress of a run and, once lines end, when it will be done."""
     counts, num_ended = batch["request_counts"], _num_ended(batch)
     text = f"{num_ended} of {counts['total']} done"
     if counts["failed"]:
@@ -116,7 +116,7 @@ def _result(client: Client, video: Json, batch_id: str, folder: Path, *, downloa
 
 
 def _download(client: Client, video_id: str, target: Path) -> str | None:
-    """Save a video; one that cannot be had now costs itself alone: return why, for its row."""
+    """Save a video; if it cannot be fetched now, return why, for its row, so that the others go on."""
     try:
         client.download(video_id, target)
     except (Refused, Unreachable) as error:
@@ -145,7 +145,7 @@ def _print_end(
 
 
 def pictures(client: Client, rows: Sequence[Json]) -> dict[str, bytes]:
-    """Fetch the first frames of these videos; one that has none is left out."""
+    """Fetch the first frames of these videos, leaving out those that have none."""
     found = {}
     for row in rows:
         stream = io.BytesIO()

@@ -1,4 +1,4 @@
-"""How a list gets to the service: in order, a piece at a time, through outages, and never twice."""
+"""Sending a list to the service: in order, in pieces, through outages, and never twice."""
 
 import json
 import time
@@ -17,10 +17,10 @@ from cli.manifest import BadLine, Line, Order
 from cli.outages import through_outages
 from shared.run_windows import RunWindow
 
-CHUNK = 200  # lines a request
-CHUNK_BYTES = 4 * 2**20  # of JSON a request, about: a quarter of what a service takes by default
-SPLIT_ON = frozenset({400, 413, 422})  # the request was refused as a whole: a line in it is to blame
-FULL = "queue_full"  # the code of a key that lets no more videos wait
+CHUNK = 200  # lines per request
+CHUNK_BYTES = 4 * 2**20  # of JSON per request, roughly: a quarter of a service's default limit
+SPLIT_ON = frozenset({400, 413, 422})  # the whole request was refused because of some line in it
+FULL = "queue_full"  # error code if a key allows no more waiting videos
 WAIT_S = 1.0  # for room
 WORTH_A_PLAN = 20  # lines: ordering a few takes longer than they could gain
 
@@ -28,12 +28,12 @@ WORTH_A_PLAN = 20  # lines: ordering a few takes longer than they could gain
 def submit(
     client: Client, name: str, listed: manifest.Manifest, *, window: Json | None = None, order: Order = Order.PLANNED
 ) -> Json:
-    """Hand the list to the service and seal the batch; a list known from before is only looked up.
+    """Send the list to the service and seal the batch; a list that is already known is only looked up.
 
-    The service runs the lines in the order in which they come. A long list is ordered and sent a piece at a time.
+    The service runs the lines in the order in which they arrive. A long list is ordered and sent in pieces.
 
-    An interrupted submission goes on where it stopped, because the service knows lines by their custom_id. A service
-    that goes away on the way is waited for. Raises `BadInput`, and leaves no batch behind, when it takes no line.
+    An interrupted submission continues where it stopped, since the service knows lines by their custom_id. If the
+    service goes away, this waits. Raises `BadInput`, and leaves no batch behind, if no line is accepted.
     """
     series = series_of(name, listed)
     batch = client.open_run(name, listed.key, series=series, num_lines=len(listed.lines), window=window)
@@ -73,7 +73,7 @@ def submit(
 
 @dataclass(slots=True)
 class Ordered:
-    """The lines of a list in the order in which they are to run, and what is expected of them once all have come."""
+    """The lines of a list in the order in which they will run and, after all were given, their forecast."""
 
     listed: manifest.Manifest
     window: Json | None
@@ -82,7 +82,7 @@ class Ordered:
     forecast: Json | None = None
 
     def lines(self) -> Iterator[Line]:
-        """Give every line once; where no plan can be made the rest comes in the order of the list."""
+        """Yield every line once; if no plan can be made, the rest in the order of the list."""
         sent: set[str] = set()
         if self.order is Order.PLANNED:
             try:
@@ -96,7 +96,7 @@ class Ordered:
     def _planned(self) -> Iterator[Line]:
         from sqlalchemy.exc import SQLAlchemyError
 
-        from cli import forecast, night  # bring the service's own code
+        from cli import forecast, night  # import the service's own code
 
         if len(self.listed.lines) > CHUNK:
             output.note(f"ordering {len(self.listed.lines)} lines so that most find a donor; --order file would not")
@@ -114,7 +114,7 @@ class Ordered:
 
 
 def _goes_on(num_sent: int, listed: manifest.Manifest, batch: Json) -> str:
-    """Say what becomes of a list that was handed over in part."""
+    """Say what happens to a list that was sent in part."""
     return (
         f"stopped after {num_sent} of {len(listed.lines)} lines; what was submitted is being made, and the same "
         f"command goes on from there; `chai bulk cancel {batch['id']}` ends it"
@@ -122,7 +122,7 @@ def _goes_on(num_sent: int, listed: manifest.Manifest, batch: Json) -> str:
 
 
 def series_of(name: str, listed: manifest.Manifest) -> str:
-    """Name the runs that make a line once."""
+    """Return the name of the series of runs, which makes each line once."""
     return name if listed.take == 1 else f"{name}, take {listed.take}"
 
 
@@ -162,12 +162,12 @@ def _note_known(batch: Json, listed: manifest.Manifest, window: Json | None) -> 
 
 
 def submitted_before(id_: str, listed: manifest.Manifest) -> str:
-    """Say that a list is known, and how it runs once more."""
+    """Say that a list was submitted before, and how to run it again."""
     return f"this list was submitted before as {id_}; --take {listed.take + 1} would run it once more"
 
 
 def chunks(lines: Iterable[Line]) -> Iterator[tuple[int, list[Line]]]:
-    """Divide the lines into requests of a bearable length."""
+    """Divide the lines into requests of acceptable length."""
     chunk: list[Line] = []
     num_bytes = num_sent = 0
     for line in lines:
@@ -184,14 +184,14 @@ def chunks(lines: Iterable[Line]) -> Iterator[tuple[int, list[Line]]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """What the service said to some lines."""
+    """The service's answer to some lines."""
 
     refused: list[BadLine]
     num_reused: int = 0  # have the video of an earlier run
 
 
 def _waiting_for_room(meter: output.Meter) -> Callable[[Refused], None]:
-    """Return what waits a moment for other videos of the key to run, and says so the first time."""
+    """Return a function that waits a moment for other videos of the key to run, and says so the first time."""
     is_told = False
 
     def wait(error: Refused) -> None:
@@ -218,7 +218,7 @@ def _added(client: Client, batch_id: str, lines: Sequence[Line], wait: Callable[
 def send(client: Client, batch_id: str, lines: Sequence[Line], wait: Callable[[Refused], None]) -> Sent:
     """Send some lines, once the caller's key leaves room for them.
 
-    A service that refuses them as a whole gets them by halves, until the line that it cannot take stands alone.
+    If the service refuses them as a whole, they are sent in halves, until only the bad line is left out.
     """
     try:
         answer = _added(client, batch_id, lines, wait)

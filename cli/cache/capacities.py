@@ -1,4 +1,4 @@
-"""The room of a cache as a text: a share, a number of entries, of bytes."""
+"""Capacities of a cache as text: a share, a number of entries, or of bytes."""
 
 import math
 import re

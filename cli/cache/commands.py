@@ -36,7 +36,7 @@ app.command()(export.export)
 SpaceId = Annotated[str, typer.Argument(metavar="NAMESPACE", help="As `chai cache ls` shows it; a beginning will do.")]
 
 MIB = 1024 * 1024
-MOST_MIB = 2**42  # a column of 64 bits holds as many bytes
+MOST_MIB = 2**42  # the bytes fit into 64 bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ def purge(
     which = {"tenant": tenant, "job_id": _video(job), "before": _time(before)}
     with _open() as store:
         removed: list[CacheEntry] = []
-        while by_space := _resident(store, which):  # again: what moved meanwhile is in another namespace now
+        while by_space := _resident(store, which):  # repeat: an entry moved meanwhile is now in another namespace
             gone = [entry for id_, ids in by_space.items() for entry in _evict(store, id_, ids)]
             if not gone:
                 break
@@ -210,7 +210,7 @@ def _of_other_embedders(store: _Store, namespace: str | None, embedder: "Embedde
 
 
 def _reembedded(store: _Store, space_id: UUID, embedder: "Embedder") -> dict[str, Any]:
-    """Move the entries of one namespace; return what became of it."""
+    """Move the entries of one namespace; return the result."""
     from db import namespaces
     from db.models import Namespace
     from db.session import transaction

@@ -1,4 +1,4 @@
-"""Questions to the cache as it is, which change nothing: `chai cache try` and `chai cache stats`."""
+"""Read-only questions to the cache: `chai cache try` and `chai cache stats`."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -61,7 +61,7 @@ def try_(
             params = _of(line, card, wanted)
             found = dry_run.decide(session, space, params, card, lambda: _embedder(settings), settings, reads=reads)
             if session is not None:
-                session.commit()  # nothing was written; the next prompt may take long to be read
+                session.commit()  # nothing was written; reading the next prompt may take long
             row = found.to_dict() | {"namespace": None if space is None else str(space.id)}
             if as_json or prompt == STDIN:
                 output.print_json(row)
@@ -148,7 +148,7 @@ def _facts(row: Mapping[str, Any]) -> dict[str, str]:
 
 @contextmanager
 def _session() -> "Iterator[tuple[Session | None, WorkerSettings]]":
-    """Open a session that is rolled back at the end, and read the settings; no session where no database is named."""
+    """Open a session that is rolled back at the end, and read the settings; None as session if no database is named."""
     from db.session import connect, sessions
     from worker.settings import WorkerSettings
 
@@ -172,11 +172,11 @@ def _session() -> "Iterator[tuple[Session | None, WorkerSettings]]":
 def _space(
     session: "Session", shape: "GenerationParams", tenant: str | None, settings: "WorkerSettings"
 ) -> "Namespace | None":
-    """Return the namespace that workers with this machine's embedder read; say where another's is stored instead."""
+    """Return the namespace that workers with this machine's embedder read; if entries belong to another, say so."""
     from worker.cache import dry_run
 
     found = dry_run.find_spaces(session, shape, tenant)
-    session.commit()  # the embedder and the next prompt may take long, and a transaction that idles is ended
+    session.commit()  # embedder and next prompt may take long, and an idle transaction is ended
     if not found:
         return None
     ours = _embedder(settings).name
@@ -191,7 +191,7 @@ def _prompts(given: str) -> Iterator[str]:
     if given != STDIN:
         yield given
         return
-    lines = from_stdin().splitlines()  # bytes: characters of Unicode that end a line are part of a prompt
+    lines = from_stdin().splitlines()  # split as bytes: other Unicode line ends belong to the prompt
     for number, line in enumerate(lines, 1):
         try:
             prompt = line.decode().strip()

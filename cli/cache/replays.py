@@ -1,4 +1,4 @@
-"""A trace replayed as it is asked for: what the commands that simulate a cache share."""
+"""Replays of a trace: shared by the commands that simulate a cache."""
 
 import os
 import sqlite3
@@ -29,15 +29,15 @@ class Source:
     """Requests to replay."""
 
     requests: "Sequence[Request]"
-    in_order: bool  # samples are windows of it
-    sample: "Sample | None" = None  # recorded: the order in which all were decided and ended
+    in_order: bool  # samples are contiguous windows
+    sample: "Sample | None" = None  # if recorded: the order of decisions and ends
     policies: Sequence[str] = ()
     entry_bytes: int | None = None  # mean, measured
     full_seconds: float | None = None  # mean, measured
 
 
 def of_record(found: "Recorded") -> Source:
-    """Return what was recorded as requests; raise `BadInput` when that is nothing."""
+    """Return the record as requests; raise `BadInput` if it is empty."""
     if not found.requests:
         raise BadInput("no decision is recorded there; run some prompts first, or name a file of prompts")
     sizes = [request.num_bytes for request in found.requests if request.num_bytes is not None]
@@ -53,7 +53,7 @@ def of_record(found: "Recorded") -> Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What is tried on a trace."""
+    """What to try on a trace."""
 
     capacities: "Sequence[Capacity]"
     policies: Sequence[str] = ("lru",)
@@ -73,7 +73,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came of it."""
+    """The result of a replay."""
 
     asked: Asked
     embedder: str
@@ -140,7 +140,7 @@ class Answer:
 
 
 def simulated(source: Source, asked: Asked) -> Answer:
-    """Replay a trace as it was asked for; raise `BadInput` for what cannot be."""
+    """Replay a trace as requested; raise `BadInput` for impossible requests."""
     from worker.cache.simulation import protocol, study
     from worker.cache.simulation.study import Sample
 
@@ -154,7 +154,7 @@ def simulated(source: Source, asked: Asked) -> Answer:
     drawn = list(
         protocol.samples(len(found), num_used=num_used, num_samples=asked.num_samples, in_order=source.in_order)
     )
-    used = sorted({index for indices in drawn for index in indices})  # the others need not be looked at
+    used = sorted({index for indices in drawn for index in indices})  # the others need not be prepared
     place = {index: number for number, index in enumerate(used)}
     samples = [Sample.of([place[index] for index in indices]) for indices in drawn]
     if source.sample is not None and len(used) == len(found) and len(drawn) == 1:
@@ -197,7 +197,7 @@ def own_settings(text: str | None) -> "SpaceSettings":
 
 
 def load_embedder(name: str | None) -> "Embedder":
-    """Return the embedder of that name, else the service's; raise `BadInput` when it cannot be loaded."""
+    """Return the embedder of that name, else the service's; raise `BadInput` if it cannot be loaded."""
     from worker.models import embedders
     from worker.models.keeping_embedder import USE, EmbedderError
 
@@ -215,7 +215,7 @@ def prepared_with(
     folder: Path,
     progress: "Progress",
 ) -> "Prepared":
-    """Take a trace apart and embed it; raise `BadInput` for an extractor or a folder that cannot be used."""
+    """Extract and embed a trace's entities; raise `BadInput` for an unusable extractor or folder."""
     from worker.cache import planner
     from worker.cache.simulation.prepare import prepare
 
@@ -239,7 +239,7 @@ def prepared_with(
 
 
 def _setups(asked: Asked, own: "SpaceSettings", embedder: str, *, as_recorded: bool) -> "list[Setup]":
-    """Return the combinations; recorded decisions keep their settings and recipes unless others are asked for."""
+    """Return the combinations; recorded decisions keep their settings and recipes unless others are given."""
     from worker.cache.simulation.play import Setup
 
     keeps = as_recorded and asked.settings is None and asked.embedder is None
@@ -290,7 +290,7 @@ def _whole_prompts(
     asked: Asked,
     progress: "Progress",
 ) -> "Study | None":
-    """Replay the same samples where only whole prompts are compared, by NIRVANA's rule."""
+    """Replay the same samples comparing only whole prompts, by NIRVANA's rule."""
     from worker.cache.decisions import planning
     from worker.cache.simulation import study
 
@@ -310,7 +310,7 @@ def _checked(run: "Callable[[], Study]") -> "Study":
 
 
 def told(meter: output.Meter) -> "Progress":
-    """Return what shows progress on a meter of 1."""
+    """Return a callback that shows progress on a meter of 1."""
 
     def tell(what: str, done: int, total: int) -> None:
         meter.show(done / total, f"{done} of {total} {what}")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]  # Any: a report is what JSON holds
 
 NUM_SHOWN = 15
-NUM_FOR_A_CHOICE = 200  # decisions below which nothing is recommended
+NUM_FOR_A_CHOICE = 200  # with fewer decisions, nothing is recommended
 WORTH_SAYING = 0.005  # hit rate: a smaller gain is not worth a change
 POLICIES = ("lru", "lfu", "sieve", "gdsf", "s3fifo", "fifo")
 BUDGETS = (0.5, 1.0, 2.0, 4.0)  # times the recorded ones
@@ -71,7 +71,7 @@ def report(
         with sessions(engine)() as session:
             space_id = find_id(session, namespace)
             found = recorded.read(session, namespace_id=space_id, since=since)
-            replays.of_record(found)  # says what to do when there is nothing
+            replays.of_record(found)  # its error says what to do if there is nothing
             within = cache_stats.Range(since=since, namespace_id=space_id)
             by_day = cache_stats.seconds_by_day(session, within)
     finally:
@@ -81,7 +81,7 @@ def report(
         output.print_json(told)
         return
     file = out or local.var_dir() / "cache-report.html"
-    if file.exists() and not file.is_file():  # it would be put in the place of a device, or under a folder's name
+    if file.exists() and not file.is_file():  # it would replace a device, or collide with a folder
         raise BadInput(f"--out {str(file)!r} is no file; name one, or - for the JSON")
     file.parent.mkdir(parents=True, exist_ok=True)
     local.write_secret(file, page(told))
@@ -132,14 +132,14 @@ def _over_time(decisions: "Sequence[DecisionRow]") -> list[Json]:
 
 
 def _nearest(decisions: "Sequence[DecisionRow]") -> dict[str, int]:
-    """Return how many misses had their nearest stored entity at which likeness, by steps of .05."""
+    """Return the number of misses by the similarity of their nearest stored entity, in steps of .05."""
     missed = [row.plan.nearest for row in decisions if not row.plan.donors and row.plan.reason.is_miss]
     counts = Counter(min(19, max(0, int(20 * near))) for near in missed if near is not None)
     return {f"{step / 20:.2f}": counts[step] for step in range(min(counts, default=20), 20)}
 
 
 def _near_misses(found: "Recorded") -> Iterator[Json]:
-    """Yield the misses whose nearest stored entity came nearest, each in a sentence."""
+    """Yield the misses with the most similar stored entity, each as a sentence."""
     missed = [
         (row, request)
         for row, request in zip(found.decisions, found.requests, strict=True)
@@ -169,7 +169,7 @@ def _sentence(asked: str, stored: str, likeness: float, row: "DecisionRow") -> s
 
 
 def _carriers(hits: "Sequence[DecisionRow]") -> list[Json]:
-    """Return the stored entities that most hits rest on."""
+    """Return the stored entities that matched in most hits."""
     counts = Counter(match.donor_text for hit in hits for match in hit.plan.matched)
     return [
         {"entity": text, "hits": number, "share": round(number / len(hits), 4)}
@@ -195,7 +195,7 @@ class Trial:
 
     what: str  # policy, budget, threshold, admission, sharing
     value: str
-    command: str | None  # that makes the change; None: as it was, or no change of one namespace
+    command: str | None  # makes the change; None: no change, or not of one namespace
     hit_rate: float
     gain: float  # in hit rate, against what was recorded
     interval: tuple[float, float]  # 95 %, of the gain
@@ -203,7 +203,7 @@ class Trial:
 
     @property
     def is_sure(self) -> bool:
-        """Whether the gain is one, by its interval."""
+        """Whether its interval shows that the gain is real."""
         return self.interval[0] > 0
 
     def to_dict(self) -> Json:

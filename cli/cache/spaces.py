@@ -1,4 +1,4 @@
-"""What every command on namespaces asks of its arguments."""
+"""Arguments shared by all commands on namespaces."""
 
 import json
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ KEPT = ("nearest", "same_index", "entry")  # latents that a namespace may keep
 
 
 def find_space(session: "Session", beginning: str) -> "Namespace":
-    """Return the namespace whose id begins so; raise `BadInput` unless it is one."""
+    """Return the namespace whose id begins like this; raise `BadInput` unless there is exactly one."""
     from db import namespaces
 
     found = [space for space in namespaces.every(session) if beginning and str(space.id).startswith(beginning)]
@@ -29,12 +29,12 @@ def find_space(session: "Session", beginning: str) -> "Namespace":
 
 
 def find_id(session: "Session", beginning: str | None) -> "UUID | None":
-    """Return the id of the namespace that is named, None for all of them; raise `BadInput` unless it is one."""
+    """Return the id of the named namespace, None for all of them; raise `BadInput` unless there is exactly one."""
     return None if beginning is None else find_space(session, beginning).id
 
 
 def of_another(theirs: str, ours: str) -> str:
-    """Say that what is stored was embedded by another embedder than this machine's."""
+    """Say that the stored entries were embedded by an embedder other than this machine's."""
     return (
         f"what is stored was embedded by {theirs}, and CHAI_EMBEDDER names {ours} here, for which the cache is empty; "
         "set it as the workers have it, or move what is stored with `chai cache reembed`"
@@ -42,7 +42,7 @@ def of_another(theirs: str, ours: str) -> str:
 
 
 def checked_settings(text: str) -> dict[str, Any]:
-    """Return the settings of a namespace that `--settings` gives; raise `BadInput` for what cannot be."""
+    """Return the namespace settings in `--settings`; raise `BadInput` for invalid ones."""
     from pydantic import ValidationError
 
     from worker.cache.namespaces import SpaceSettings
@@ -61,7 +61,7 @@ def checked_settings(text: str) -> dict[str, Any]:
 
 
 def _check_kinds(match: Mapping[str, Any]) -> None:
-    """Raise `BadInput` for a value that is no number, or no truth value, where one belongs."""
+    """Raise `BadInput` for a value that should be a number, or a truth value, but is not."""
     from pydantic import TypeAdapter, ValidationError
 
     from worker.cache.decisions.match_settings import MatchSettings
@@ -75,7 +75,7 @@ def _check_kinds(match: Mapping[str, Any]) -> None:
 
 
 def _check_names(checked: "SpaceSettings") -> None:
-    """Raise `BadInput` for an extractor at which every job would fail, and for latents that nobody keeps."""
+    """Raise `BadInput` for an unknown extractor, at which every job would fail, and for unknown latents."""
     from worker.cache import planner
 
     try:

@@ -1,10 +1,10 @@
-"""What `--device` names."""
+"""The option `--device`."""
 
 from cli.errors import BadInput
 
 
 def checked(name: str) -> str:
-    """Return the device that is meant, `cuda` or `cpu` for `auto`; raise `BadInput` for one that is not here."""
+    """Return the device, `cuda` or `cpu` for `auto`; raise `BadInput` for one that is missing."""
     from worker.models import device
 
     try:

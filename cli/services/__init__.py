@@ -1,1 +1,1 @@
-"""Real Postgres and Redis servers without Docker, apt or root: our own launcher over binaries that wheels bring."""
+"""Real Postgres and Redis servers without Docker, apt or root: our own launcher for binaries from wheels."""

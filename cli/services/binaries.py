@@ -9,7 +9,7 @@ from pathlib import Path
 from cli.services.errors import MissingProgram
 
 REDIS_NAMES = ("redis-server", "valkey-server")
-OLDEST_REDIS = (6, 2)  # Ubuntu 22.04 packages 6.0, which moves nothing within a list
+OLDEST_REDIS = (6, 2)  # Ubuntu 22.04's 6.0 cannot move entries within a list
 
 
 def postgres_bin() -> Path:
@@ -41,7 +41,7 @@ def redis_server() -> Path:
 
 
 def _redis_version(program: str) -> tuple[int, ...]:
-    """Return the first two numbers of a server's version, none of one that does not run."""
+    """Return the first two numbers of a server's version; none if it does not run."""
     try:
         said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):

@@ -12,7 +12,7 @@ from cli.services.redis import Redis
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Where the services are, and those of them that run here."""
+    """The addresses of the services, and those that run here."""
 
     database_url: str
     redis_url: str
@@ -28,7 +28,7 @@ def running(
     durable: bool = True,
     report: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Services]:
-    """Do what `started` does, as the only launcher on `var`; raise FolderInUse when another one runs there."""
+    """Do what `started` does, as the only launcher on `var`; raise FolderInUse if another one runs there."""
     with (
         folder_lock(var),
         started(var, database_url=database_url, redis_url=redis_url, durable=durable, report=report) as services,
@@ -45,9 +45,9 @@ def started(
     durable: bool = True,
     report: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Services]:
-    """Run what is not given as a URL on `var/postgres` and `var/redis` for the block; Redis stops before Postgres.
+    """Run services not given as a URL on `var/postgres` and `var/redis` for the block; Redis stops before Postgres.
 
-    For whoever holds the folder's lock. Raises MissingProgram and StartFailed.
+    The caller must hold the folder's lock. Raises MissingProgram and StartFailed.
     """
     servers: list[Postgres | Redis] = []
     with ExitStack() as stack:

@@ -9,7 +9,7 @@ ServiceError
 
 
 class ServiceError(Exception):
-    """An embedded service cannot be had; the message says what to do."""
+    """An embedded service is unavailable; the message says what to do."""
 
 
 class MissingProgram(ServiceError):

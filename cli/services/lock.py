@@ -11,10 +11,10 @@ from cli.services.errors import FolderInUse, ServiceError
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[Callable[[], bool]]:
-    """Hold `folder/lock` for the block; raise FolderInUse with the holder, or ServiceError where nothing can be locked.
+    """Hold `folder/lock` for the block; raise FolderInUse naming the holder, or ServiceError if locking is impossible.
 
-    The kernel drops the lock when the holder dies in any way, so a lock file on disk never needs cleaning up. Gives a
-    function that says whether the folder still stands where it stood: another in its place has another lock.
+    The kernel drops the lock however the holder dies, so a lock file never needs cleaning up. Yields a function that
+    returns whether the folder is still in its place: another in its place has another lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as file, _opened(folder) as held:
@@ -27,7 +27,7 @@ def folder_lock(folder: Path) -> Iterator[Callable[[], bool]]:
                 f"the services in {folder} are already run by process {holder}; stop that process first, "
                 "or choose another folder with CHAI_VAR_DIR"
             ) from None
-        except OSError as error:  # of a file system without locks: Lustre, NFS, as they may be mounted
+        except OSError as error:  # a file system without locks, as Lustre or NFS may be mounted
             raise ServiceError(
                 f"{folder / 'lock'} cannot be locked ({error.strerror}); choose a folder on a disk of this machine "
                 "with CHAI_VAR_DIR, and name the shared one in STORAGE_URL"
@@ -40,7 +40,7 @@ def folder_lock(folder: Path) -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def _opened(folder: Path) -> Iterator[int]:
-    """Keep a folder open, so that no other gets its number in the file system."""
+    """Keep a folder open, so that no other can get its inode number."""
     found = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield found
@@ -53,5 +53,5 @@ def _is_at(folder: Path, held: int) -> bool:
         return os.path.samestat(os.fstat(held), folder.stat())
     except FileNotFoundError:
         return False
-    except OSError:  # of a disk that does not answer
+    except OSError:  # a disk that does not respond
         return True

@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 
 ADMIN = "postgres"
 NAME = "chai"  # role and database of the application
-REFUSALS = ("FATAL", "sent an error response")  # the second by the postmaster itself, for want of a process
-MEMORY = "512MB"  # of pages, taken as they are used: with Postgres's own 128, look-ups of a large cache wait for copies
+REFUSALS = ("FATAL", "sent an error response")  # the second from the postmaster itself, if it cannot fork
+MEMORY = "512MB"  # pages, allocated on use: with Postgres's default of 128, look-ups of a large cache wait for copies
 
 
 class Postgres(Server):
@@ -37,7 +37,7 @@ class Postgres(Server):
     """
 
     name = "postgres"
-    start_timeout_s = 120.0  # crash recovery of a large database takes its time
+    start_timeout_s = 120.0  # crash recovery of a large database takes long
     stop_timeout_s, stop_signal = 20.0, signal.SIGINT
 
     def __init__(
@@ -83,7 +83,7 @@ class Postgres(Server):
         return self
 
     def restart(self) -> Self:
-        """Start again on the port that others know, with the data that is there. Raises StartFailed."""
+        """Start again on the same port, with the existing data. Raises StartFailed."""
         self.stop()
         programs, way = self._programs()
         if not (self.data / "PG_VERSION").exists():
@@ -109,17 +109,17 @@ class Postgres(Server):
         return self._admin_secrets()[0]
 
     def _admin_secrets(self) -> list[str]:
-        """What may open the superuser's account, the likeliest first.
+        """Possible secrets of the superuser, the likeliest first.
 
         In a folder of an earlier version that is the application's secret, until `_part_passwords` has run; a start
-        that was cut in the middle of that left `admin.new`.
+        interrupted during that left `admin.new`.
         """
         files = [file for name in ("admin", "admin.new") if local.has_secret(file := self.folder / name)]
         secrets = [file.read_text() for file in files]
         return secrets[:1] if files and files[0].name == "admin" else [*secrets, self._password]
 
     def _part_passwords(self) -> None:
-        """Give the superuser a secret of its own where it shares the application's; it is on disk before it holds."""
+        """Give the superuser its own secret if it shares the application's; it is on disk before it takes effect."""
         file, new = self.folder / "admin", self.folder / "admin.new"
         if local.has_secret(file):
             return
@@ -137,29 +137,29 @@ class Postgres(Server):
             return
         processes.stop_leftovers("initdb", self.folder, with_signal=signal.SIGINT)
         data = self.data.resolve()  # may be a link to another disk
-        partial = data.with_name("data.part")  # whoever cuts this short leaves nothing that looks like data
+        partial = data.with_name("data.part")  # an interruption leaves nothing that looks like data
         if partial.exists():
             shutil.rmtree(partial)
-        secret = self.folder / "initdb.secret"  # a copy that the user who runs initdb may read
+        secret = self.folder / "initdb.secret"  # a copy readable to the user who runs initdb
         local.write_secret(secret, local.secret(self.folder / "admin"))
         give(secret, way.owner)
         partial.mkdir(mode=0o700)
         give(partial, way.owner)
         command: list[str | Path] = [*way.prefix, programs / "initdb", "-D", partial, "-U", ADMIN]
         command += ["--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8"]
-        command += ["--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]  # sorts alike everywhere
+        command += ["--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]  # the same order everywhere
         command += [] if self._durable else ["--no-sync"]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
         secret.unlink()
         if done.returncode != 0:
             raise StartFailed(f"initdb could not make {self.data}: {done.stderr.strip() or done.stdout.strip()}")
-        partial.rename(data)  # in the place of an empty folder, too
+        partial.rename(data)  # replaces an empty folder, too
         if self._durable:
             sync_folder(data.parent)
 
     def _launch(self, programs: Path, way: Way) -> None:
         give(self.data, way.owner)
-        (self.data / "postmaster.pid").unlink(missing_ok=True)  # no server is left on the folder: the file is stale
+        (self.data / "postmaster.pid").unlink(missing_ok=True)  # no server is left on the folder, so the file is stale
         assert self.port is not None
         options = {
             "listen_addresses": "127.0.0.1",
@@ -204,7 +204,7 @@ class Postgres(Server):
 
     def _make_database(self) -> None:
         role = sql.Identifier(NAME)
-        # Only a superuser may add the extension: in template1, so that each database made later has it.
+        # Only a superuser may add the extension: do so in template1, so that each later database has it.
         with closing(self._connect("template1")) as connection, connection.cursor() as cursor:
             cursor.execute("CREATE EXTENSION IF NOT EXISTS vector")
         with closing(self._connect("postgres")) as connection, connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""Postgres refuses to run as uid 0 and as a uid without a name. This module finds a way around without making accounts.
+"""Postgres refuses to run as uid 0 or as a uid without a name. This module works around that without making accounts.
 
 Ways, first that works:
 
@@ -8,8 +8,8 @@ Ways, first that works:
    Containers and chroots often forbid user namespaces to root; this needs none.
 4. As the real `nobody` without it, for a data folder that all users reach, where there is no setpriv.
 
-The capability does not open the programs: they ask access(2) whether they may be run, which looks at the user alone.
-Below a folder of mode 700 (root's home, for one) they are therefore copied to a place that all users can read.
+The capability does not help with the programs: they ask access(2) whether they may be run, which checks only the user.
+Below a folder of mode 700 (such as root's home) they are therefore copied to a place that all users can read.
 
 The wheel's own launcher instead adds an account and opens every parent folder up to `/` to all users.
 """
@@ -29,7 +29,7 @@ from cli.services.errors import StartFailed
 
 log = logging.getLogger(__name__)
 
-PLACES = (Path("/var/lib"), Path("/opt"), Path("/usr/local/lib"))  # for copies of programs; else the temporary folder
+PLACES = (Path("/var/lib"), Path("/opt"), Path("/usr/local/lib"))  # for copies of programs, before the temporary folder
 AS_USER = """import os, shutil, sys
 program = shutil.which(sys.argv[3])
 os.setgroups([]), os.setgid(int(sys.argv[2])), os.setuid(int(sys.argv[1]))
@@ -41,7 +41,7 @@ class Way:
     """How to run a program that must not be root."""
 
     prefix: tuple[str, ...]  # goes before the command
-    owner: int  # uid that owns, seen from here, the files the program makes
+    owner: int  # uid, seen from here, of files that the program makes
 
 
 def way_to_run(data: Path) -> Way:
@@ -64,14 +64,14 @@ def way_to_run(data: Path) -> Way:
 
 
 def reachable(programs: Path, way: Way) -> Path:
-    """Return `programs`, or where `way` may execute them: a copy, kept for the next start, when it may not here.
+    """Return `programs` or, if `way` may not execute them there, a copy, kept for the next start.
 
-    Raises StartFailed when no place takes the copy.
+    Raises StartFailed if the copy cannot be made anywhere.
     """
     if _runs(way, "test", "-x", programs / "postgres"):
         return programs
     package = programs.parent.parent
-    libraries = package.parent / f"{package.name}.libs"  # beside the package; libpq is looked for there
+    libraries = package.parent / f"{package.name}.libs"  # beside the package; libpq is loaded from there
     for place in (*PLACES, Path(tempfile.gettempdir())):
         copy = place / f"chai-{package.name}-{_version(programs)}"
         try:
@@ -94,7 +94,7 @@ def reachable(programs: Path, way: Way) -> Path:
 
 
 def _make_ours(folder: Path) -> None:
-    """Make a folder that all may read; raise OSError for one that somebody else has put there, or may write to."""
+    """Make a world-readable folder; raise OSError for one that belongs to, or is writable by, somebody else."""
     folder.mkdir(exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -117,16 +117,16 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _version(programs: Path) -> str:
-    """Tell one build of the programs from the next."""
+    """Return an id of this build of the programs."""
     found = (programs / "postgres").stat()
     return f"{found.st_size:x}-{int(found.st_mtime):x}"
 
 
 def give(folder: Path, owner: int) -> None:
-    """Make `owner` own `folder` and all in it, where it does not yet: data made by one way then serves another.
+    """Make `owner` own `folder` and all in it: data made by one way can then be used by another.
 
-    Changing owners needs root, who takes nothing away from another account: a forgotten `sudo` would shut that out.
-    Raises StartFailed.
+    Only root can do this, and it takes nothing from another account, which a forgotten `sudo` would shut out. Raises
+    StartFailed.
     """
     found = folder.stat().st_uid
     if found == owner:
@@ -136,7 +136,7 @@ def give(folder: Path, owner: int) -> None:
             f"{folder} belongs to uid {found}, not to uid {owner}; "
             "run as that user, or choose another folder with CHAI_VAR_DIR"
         )
-    for path in (*folder.rglob("*"), folder):  # itself last: it says whether all are done
+    for path in (*folder.rglob("*"), folder):  # the folder last: it shows whether all are done
         os.chown(path, owner, -1, follow_symlinks=False)
 
 
@@ -161,18 +161,18 @@ def _other_ways(uid: int) -> list[Way]:
 
 
 def _as_nobody() -> Way:
-    """Become nobody by Python alone: small images have no setpriv."""
+    """Become nobody within Python: small images have no setpriv."""
     nobody = pwd.getpwnam("nobody")
     prefix = (sys.executable, "-I", "-S", "-c", AS_USER, str(nobody.pw_uid), str(nobody.pw_gid))
     return Way(prefix=prefix, owner=nobody.pw_uid)
 
 
 def _may_read_all() -> bool:
-    """Return whether this process has CAP_DAC_OVERRIDE: without it root is an ordinary user of the server's files."""
+    """Return whether this process has CAP_DAC_OVERRIDE, without which root has only ordinary access to files."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
-        return True  # no Linux: there is nothing to take away from root
+        return True  # not Linux: no capabilities
     effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
     return bool(int(effective, 16) & 1 << 1)
 

@@ -28,11 +28,11 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start `command` in its own session, its output appended to `log`; `env` replaces the environment.
 
-    It has the open files `fds` under the same numbers. Logs name prompts: folder and file are their owner's alone.
+    It inherits the open files `fds` under the same numbers. Logs contain prompts: folder and file are private.
     """
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open(log, "ab", opener=_private) as output:  # Path.open takes no opener
-        log.chmod(0o600)  # one of an older version too
+        log.chmod(0o600)  # also a log of an older version
         return subprocess.Popen(
             command,
             cwd=cwd,
@@ -51,9 +51,9 @@ def _private(path: str, flags: int) -> int:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Let signals that have a handler wait for the end of the block.
+    """Defer signals that have a handler until the end of the block.
 
-    One that raised between the birth of a process and the moment in which its owner knows of it would leave it behind.
+    A handler that raised between the start of a process and the moment its owner knows of it would orphan it.
     """
     if threading.current_thread() is not threading.main_thread():  # no handler runs here
         yield
@@ -71,7 +71,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def stop(process: subprocess.Popen[bytes], *, with_signal: signal.Signals | None, timeout_s: float) -> int:
-    """Ask `process` to end, unless it was asked before, and reap it; after `timeout_s` kill its whole session.
+    """Ask `process` to end, unless already asked, and reap it; after `timeout_s` kill its whole session.
 
     Returns its exit status.
     """
@@ -86,7 +86,7 @@ def stop(process: subprocess.Popen[bytes], *, with_signal: signal.Signals | None
 
 
 def signal_to(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Send a signal, and wake a process that is stopped: it would not hear."""
+    """Send a signal, and continue a stopped process, which would not react."""
     if process.poll() is None:
         process.send_signal(number)
         with contextlib.suppress(ProcessLookupError):
@@ -94,7 +94,7 @@ def signal_to(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 
 def kill_family(pid: int | None) -> None:
-    """Kill a process and all that it started, stopped ones too, and wait for their end."""
+    """Kill a process and all its descendants, even stopped ones, and wait for their end."""
     try:
         leader = psutil.Process(pid) if pid is not None else None
         family = [leader, *leader.children(recursive=True)] if leader else []
@@ -106,8 +106,8 @@ def kill_family(pid: int | None) -> None:
 def stop_leftovers(program: str, folder: Path, *, with_signal: signal.Signals, timeout_s: float = 15.0) -> None:
     """End servers named `program` that an earlier launcher, killed hard, left running on `folder`.
 
-    Both servers make their data folder the working directory, which names them better than a pid file: after a reboot
-    or in a fresh container the pid in it belongs to somebody else.
+    Both servers use their data folder as working directory, which identifies them better than a pid file: after a
+    reboot or in a new container the pid in it belongs to another process.
     """
     leftovers = _running_in(program, folder)
     parents = {process.pid for process in leftovers}
@@ -119,9 +119,9 @@ def stop_leftovers(program: str, folder: Path, *, with_signal: signal.Signals, t
 def end_foreign(
     processes: Sequence[psutil.Process], *, with_signal: signal.Signals, timeout_s: float
 ) -> list[psutil.Process]:
-    """Signal processes that are not our children, wait for their end and return those that still live.
+    """Signal processes that are not our children, wait for their end and return those still alive.
 
-    A zombie counts as ended: its parent may be a first process of a container that reaps late or never.
+    A zombie counts as ended: its parent may be a container's init process that reaps late or never.
     """
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -161,9 +161,9 @@ def free_port(preferred: int | None = None) -> int:
 
 
 def listening(port: int) -> socket.socket:
-    """Return a socket that listens on a loopback port, 0 for any; raise OSError when that cannot be had.
+    """Return a socket that listens on a loopback port, 0 for any; raise OSError if that is impossible.
 
-    It is for a child: from here on the port is nobody else's, and callers wait until the child takes them.
+    It is for a child: from now on the port is reserved, and callers wait until the child accepts them.
     """
     listener = socket.socket()
     try:
@@ -177,9 +177,9 @@ def listening(port: int) -> socket.socket:
 
 
 def on_free_port(preferred: int | None, launch: Callable[[int], None]) -> None:
-    """Launch a server that binds a port by itself, on the preferred one if it is free; raise StartFailed.
+    """Launch a server that itself binds a port, the preferred one if it is free; raise StartFailed.
 
-    Somebody may take the port before the server has it: then it gets another one.
+    If another process takes the port first, the server gets another one.
     """
     for is_last in (False, False, True):
         port = free_port(preferred)
@@ -193,20 +193,20 @@ def on_free_port(preferred: int | None, launch: Callable[[int], None]) -> None:
 
 
 def kept_port(port: int) -> int:
-    """Return `port`, which others know a server by; raise PortTaken when another process has taken it."""
+    """Return `port`, at which others expect a server; raise PortTaken if another process has taken it."""
     if free_port(port) != port:
         raise PortTaken(f"port {port} on 127.0.0.1 is taken by {listener(port) or 'another process'}")
     return port
 
 
 def not_started(name: str, port: int, log: Path) -> StartFailed:
-    """Return why a server that has ended did not come up, with the end of its log."""
+    """Return why a server failed to start, with the end of its log."""
     kind = StartFailed if free_port(port) == port else PortTaken
     return kind(f"{name} did not start; the end of {log}:\n{last_lines(log)}")
 
 
 def listener(port: int) -> str | None:
-    """Say which process listens on a port, as far as this user may know."""
+    """Return which process listens on a port, as far as this user may know."""
     with contextlib.suppress(psutil.Error, OSError):
         for connection in psutil.net_connections(kind="tcp"):
             if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
@@ -215,7 +215,7 @@ def listener(port: int) -> str | None:
 
 
 def remembered_port(file: Path) -> int | None:
-    """Return the port written in `file` by an earlier run, or None: what a power cut left there is no port."""
+    """Return the port written in `file` by an earlier run; None if there is none, as after a power cut."""
     try:
         port = int(file.read_text())
     except (OSError, ValueError):
@@ -224,7 +224,7 @@ def remembered_port(file: Path) -> int | None:
 
 
 def last_lines(log: Path, num_lines: int = 8) -> str:
-    """Return the end of `log` for an error message, however long it is and whatever has become of it."""
+    """Return the end of `log` for an error message, whatever its size or state."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))

@@ -18,7 +18,7 @@ UNREADABLE = (  # in its log
     *(b"append only file", b"append-only file", b"Unrecoverable error", b"Wrong signature", b"AOF MANIFEST"),
     *(b"truncated file is not the last", b"Unable to obtain the AOF file"),
 )
-NUM_DATABASES = 1024  # tests take one each
+NUM_DATABASES = 1024  # tests use one each
 CONFIG = """\
 bind 127.0.0.1
 port {port}
@@ -36,7 +36,7 @@ maxmemory-policy noeviction
 class Redis(Server):
     """One server on `folder`, which holds its append-only data, `password`, `redis.conf` (mode 0600) and `port`.
 
-    Writes are on disk within a second and nothing is ever evicted: a queue must not forget.
+    Writes are on disk within a second and nothing is ever evicted, since a queue must not lose entries.
     """
 
     name = "redis"
@@ -57,10 +57,10 @@ class Redis(Server):
         self.restart()
 
     def restart(self) -> Self:
-        """Start again on the port that others know. Raises MissingProgram and StartFailed.
+        """Start again on the same port. Raises MissingProgram and StartFailed.
 
-        Data that cannot be read, after a power cut or on a disk that was full, is put aside: a queue that is lost is
-        handed over again from Postgres, a server that refuses to start is the end of the night.
+        Unreadable data, as after a power cut or a full disk, is put aside: a lost queue is handed over again from
+        Postgres, while a server that refuses to start would stop everything.
         """
         begun = self.log.stat().st_size if self.log.exists() else 0
         try:
@@ -73,7 +73,7 @@ class Redis(Server):
             return self._restart()
 
     def _put_aside(self, begun: int) -> bool:
-        """Rename the append-only data where the log says that it was refused; return whether there was any."""
+        """Rename the append-only data if the log says that it was refused; return whether there was any."""
         with self.log.open("rb") as log:
             log.seek(begun)
             said = log.read()
@@ -82,7 +82,7 @@ class Redis(Server):
         there = [self.folder / name for name in DATA if (self.folder / name).exists()]
         for data in there:
             aside = data.with_name(f"{data.name}.unreadable")
-            shutil.rmtree(aside, ignore_errors=True)  # a folder takes no other's place
+            shutil.rmtree(aside, ignore_errors=True)  # a rename cannot replace a folder
             data.replace(aside)
         return bool(there)
 
@@ -97,11 +97,11 @@ class Redis(Server):
         return self
 
     def answers(self) -> bool:
-        """Return whether it answers at all, within a few seconds: one that loads its data is alive."""
+        """Return within a few seconds whether it answers at all: a server that loads its data is alive."""
         return self._reply() is not None
 
     @cached_property
-    def _password(self) -> str:  # once: a server that starts again, its folder gone, is to let in who knows it
+    def _password(self) -> str:  # cached: after a restart with its folder gone, the known password must still work
         return local.secret(self.folder / "password")
 
     def _write_config(self) -> Path:

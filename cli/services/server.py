@@ -1,4 +1,4 @@
-"""What the embedded servers have in common: a folder, a port on loopback, a process and its log."""
+"""Common to the embedded servers: a folder, a loopback port, a process and its log."""
 
 import signal
 import subprocess
@@ -11,7 +11,7 @@ from cli.services import process as processes
 
 
 class Server(ABC):
-    """A server of this machine alone, with what it keeps in `folder`, its `port` among it."""
+    """A server for this machine only, with its data in `folder`, including its `port`."""
 
     name: str
     start_timeout_s: float
@@ -37,18 +37,18 @@ class Server(ABC):
         return self._process.poll() if self._process is not None else None
 
     def stop(self) -> None:
-        """Write everything out and end."""
+        """Flush everything and stop."""
         if self._process is not None:
             processes.stop(self._process, with_signal=self.stop_signal, timeout_s=self.stop_timeout_s)
             self._process = None
 
     def give_up_starting(self) -> None:
-        """Make a start that is under way fail at once, and every later one."""
+        """Make a start in progress, and every later one, fail at once."""
         self._is_wanted = False
 
     @abstractmethod
     def _is_ready(self) -> bool:
-        """Return whether it can be used by now."""
+        """Return whether it can be used yet."""
 
     def _spawn(self, command: Sequence[str | Path], *, cwd: Path) -> None:
         """Start the process on `self.port` and wait until it can be used; raise StartFailed."""
@@ -60,6 +60,6 @@ class Server(ABC):
         while self._is_wanted and self.pid is not None and time.monotonic() < deadline:
             if self._is_ready():
                 return
-            time.sleep(0.02)  # no server says when it is
+            time.sleep(0.02)  # servers do not report when they are
         self.stop()
         raise processes.not_started(self.name.capitalize(), self.port, self.log)
