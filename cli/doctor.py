@@ -348,7 +348,7 @@ def _beats(cursor: Any) -> Findings:  # Any: as above
 
 
 def _relays(ages: Mapping[str, float]) -> Findings:
-    """One finding per relay, from its heartbeats: `relay@…` means that it lives, `relay:…` that it reaches the broker."""
+    """One finding per relay, by its heartbeats: `relay@…` means it lives, `relay:…` that it reaches the broker."""
     for name in sorted({name.replace("@", ":", 1) for name in ages}):
         reached_s = ages.get(name, math.inf)
         lives_s = min(reached_s, ages.get(name.replace(":", "@", 1), math.inf))
