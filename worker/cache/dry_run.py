@@ -1,4 +1,4 @@
-"""What a prompt would meet in the cache now, by the extraction and decision of the service; nothing is recorded."""
+"""What the service would now decide for a prompt, by its own extraction and decision; nothing is recorded."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ _REFUSED = "The model reads no word of this prompt: a job with it would be refus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRun:
-    """A decision that nobody acts on."""
+    """A decision that is not executed."""
 
     prompt: str
     extraction: Extraction
@@ -73,7 +73,7 @@ class DryRun:
         }
 
     def shown_to(self, session: Session, tenant: str) -> Json:
-        """Return what a tenant may see of it: of stored entities only its own, with the videos that they are of."""
+        """Return what a tenant may see of it: of stored entities only its own, with their videos."""
         entries = [UUID(match.entry_id) for match in self.plan.matched]
         rows = list(cache.entries(session, entries).values())
         own = planner.own_donors(rows, tenant)
@@ -94,9 +94,9 @@ class DryRun:
 def find_space(
     session: Session, params: GenerationParams, tenant: str | None, group: str | None, embedder: str
 ) -> Namespace | None:
-    """Return the newest namespace of a model, size and embedder that a tenant reads; of anybody's without one.
+    """Return the newest namespace of a model, size and embedder that a tenant reads, or anybody's if none is given.
 
-    None when there is none yet.
+    None if there is none yet.
     """
     return of_embedder(find_spaces(session, params, tenant, group), embedder)
 
@@ -104,7 +104,7 @@ def find_space(
 def find_spaces(
     session: Session, params: GenerationParams, tenant: str | None, group: str | None = None
 ) -> list[Namespace]:
-    """Return the namespaces of a model and size that a tenant reads, whatever their embedder, the newest first."""
+    """Return the namespaces of a model and size that a tenant reads, whatever their embedder, newest first."""
     readable = {("shared", "all"), ("tenant", tenant), ("group", group)}
     return [
         space
@@ -115,12 +115,12 @@ def find_spaces(
 
 
 def of_embedder(found: Sequence[Namespace], embedder: str) -> Namespace | None:
-    """Return the first namespace of an embedder; None where there is none."""
+    """Return the first namespace of an embedder; None if there is none."""
     return next((space for space in found if space.identity["embedder"] == embedder), None)
 
 
 def stored_by_another(session: Session, found: Sequence[Namespace], embedder: str) -> str | None:
-    """Return the embedder of what is stored in the first that holds entries; None where some are by the one named."""
+    """Return the embedder of the first namespace with entries; None if the named one has entries itself."""
     holding = [space.identity["embedder"] for space in found if namespaces.num_resident(session, space)]
     return holding[0] if holding and embedder not in holding else None
 
@@ -135,7 +135,7 @@ def decide(
     *,
     reads: Reads | None = None,
 ) -> DryRun:
-    """Take the decision that a job with these parameters would get; a namespace that is not there yet is empty."""
+    """Make the decision that a job with these parameters would get; a namespace that does not exist yet is empty."""
     own = SpaceSettings.model_validate(initial_settings(card) if space is None else space.settings)
     extract = planner.extractor(own.extractor)
     extraction = extract(params.prompt, negative=params.negative_prompt or "", reads=reads)

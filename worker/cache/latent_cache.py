@@ -1,4 +1,4 @@
-"""What a job knows of the cache: a plan before the run, donors for it, and a place for what the run leaves."""
+"""The cache as jobs see it: a plan before the run, donors for it, and storage for the run's latents."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachePlan:
-    """How a job runs by what the cache holds. A cache may keep more about its own way there in a subclass."""
+    """How a job runs, given what the cache holds. A cache may store more in a subclass."""
 
     plan: Plan
-    table: Table = field(default_factory=lambda: PAPER)  # the recipes that were chosen from
+    table: Table = field(default_factory=lambda: PAPER)  # the available recipes
     extraction: Extraction = field(default_factory=lambda: Extraction(entities=()))
     namespace_id: UUID | None = None
-    donors: tuple[UUID, ...] = ()  # entries kept from eviction for the time of the run, best first
-    own_donors: Mapping[str, str] = field(default_factory=dict)  # those that the tenant may hear of: entry → video
-    keep: tuple[str, ...] = ()  # what a full run leaves beside its clean latent, in the recorder's words
+    donors: tuple[UUID, ...] = ()  # entries pinned during the run, best first
+    own_donors: Mapping[str, str] = field(default_factory=dict)  # those that the tenant may see: entry → video
+    keep: tuple[str, ...] = ()  # latents stored beside a full run's clean one, in the recorder's terms
     full_seconds: float | None = None  # mean GPU seconds of measured full runs of the namespace
     fast_seconds: float | None = None  # of measured fast runs
-    max_chain: int = 0  # fast runs, each the donor of the next, that leave theirs too
-    ignored: tuple[str, ...] = ()  # of the request, beside words of its prompt: changes nothing of the video
-    is_calibrated: bool = False  # the recipes are measured ones, which the quality monitor may move
+    max_chain: int = 0  # longest chain of fast runs, each the donor of the next, whose latents are stored too
+    ignored: tuple[str, ...] = ()  # parts of the request, besides words of its prompt, without effect on the video
+    is_calibrated: bool = False  # the recipes are measured, so that the quality monitor may move their thresholds
 
     def without_donors(self, mode: Mode, reason: Reason = Reason.DONOR_UNUSABLE, note: str = "") -> Self:
-        """Return the plan that stands when no donor can be used; `note` is a sentence that says more of the reason."""
+        """Return the plan to use if no donor can be used; `note` is a sentence that details the reason."""
         plan = planning.without_donors(self.plan, mode, self.table, reason=reason, note=note)
         return replace(self, plan=plan, donors=(), own_donors={})
 
@@ -56,12 +56,12 @@ class CachePlan:
 
     @property
     def chain(self) -> int:
-        """How many runs lie between what this one would leave and a full run; 0: it is one."""
+        """Number of fast runs from this run's latents back to a full run; 0: it is a full run."""
         return 0 if self.plan.path is RunPath.FULL else 1
 
     @property
     def leaves(self) -> bool:
-        """Whether the run leaves its latents: a fast one near enough to a full one that began at the beginning."""
+        """Whether the run's latents are stored: of fast runs, those within `max_chain` that start at the first step."""
         began = not self.plan.recipe.num_skipped_steps and self.plan.reason is not Reason.LAYOUT_HIT
         return not self.chain or (self.chain <= self.max_chain and began)
 
@@ -73,36 +73,36 @@ class CachePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lent:
-    """What the cache gave for a plan."""
+    """The donors that the cache returned for a plan."""
 
-    donors: Sequence[Donor]  # on the CPU, best first; none: a miss, whatever the reason
+    donors: Sequence[Donor]  # on the CPU, best first; empty: a miss, whatever the reason
     num_bytes: int = 0  # read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What the cache took of a run; it serves nobody until the job commits."""
+    """An entry written for a run; it serves nobody until the job commits."""
 
     entry_id: UUID
     num_bytes: int  # written
 
 
 class LatentCache(Protocol):
-    """Latents of earlier runs, found by what prompts share."""
+    """Latents of earlier runs, found by entities that prompts share."""
 
     def plan(
         self, claim: Claim, params: GenerationParams, card: ModelCard, model: Fingerprint, *, reads: Reads | None = None
     ) -> CachePlan:
-        """Choose how a job runs, hold its donors and record the decision.
+        """Choose how a job runs, pin its donors and record the decision.
 
-        `reads` says what the model's text encoder gets of a prompt; only that is looked up.
+        `reads` returns what the model's text encoder receives of a prompt; only that is looked up.
         """
 
     def fetch(self, plan: CachePlan, shape: tuple[int, ...]) -> Lent:
-        """Return the plan's donors for latents of (C, T, H, W); what cannot be used is a miss, never an error."""
+        """Return the plan's donors for latents of (C, T, H, W); unusable ones are a miss, never an error."""
 
     def put(self, claim: Claim, plan: CachePlan, donor: Donor, *, full_seconds: float) -> Kept | None:
-        """Write what a full run leaves into room that there is, or that is made; None when it does not enter."""
+        """Write a full run's latents, making room if necessary; None if they are not admitted."""
 
     def commit(self, session: Session, claim: Claim, plan: CachePlan, kept: Kept | None) -> None:
         """Record hits and publish the new entry, in the transaction that completes the job."""

@@ -17,7 +17,7 @@ from worker.settings import WorkerSettings
 
 
 class SpaceSettings(BaseModel):
-    """What a namespace's own settings may hold; the rest are the worker's."""
+    """A namespace's own settings; the others are the worker's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -27,18 +27,18 @@ class SpaceSettings(BaseModel):
     table: str = Field(default="calibrated", pattern=f"^({'|'.join(('calibrated', *PLANS))})$")  # of recipes
     precision: Precision = KEPT_IN
     keep: tuple[str, ...] | None = None  # nearest, same_index, entry; None = what the recipes read
-    max_chain: int = Field(default=0, ge=0, le=100)  # fast runs, each the donor of the next, that leave entries too
+    max_chain: int = Field(default=0, ge=0, le=100)  # fast runs, each the donor of the next, that are stored too
     layout_share: float = Field(default=0.02, gt=0, le=1)  # of the latest jobs that may have one donor's layout
 
     def matching(self, embedder: str) -> MatchSettings:
-        """The thresholds and weights in force: the embedder's measured ones, and what `match` says otherwise."""
+        """The thresholds and weights in force: the embedder's measured ones, overridden by `match`."""
         return MatchSettings.of_embedder(embedder, self.match)
 
 
 def open_space(
     session: Session, job: Job, card: ModelCard, model: Fingerprint, embedder: str, dims: int, settings: WorkerSettings
 ) -> Known:
-    """Return the namespace of a job, and what decisions read beside it; make it when this is its first."""
+    """Return the namespace of a job, with what else decisions read; make it if this is its first job."""
     scope, owner = sharing(job, settings)
     shape = {"width": job.width, "height": job.height, "num_frames": job.num_frames, "fps": job.fps}
     own = identity(card, model, embedder, **shape)
@@ -58,7 +58,7 @@ def open_space(
 
 
 def initial_settings(card: ModelCard) -> dict[str, Any]:
-    """Return the settings of a new namespace: plans that resume from like prompts look for like prompts."""
+    """Return the settings of a new namespace: plans that resume from similar prompts search for whole prompts."""
     if card.plans != "nirvana":
         return {}
     match = {name: getattr(NIRVANA_MATCH, name) for name in ("same_threshold", "head_threshold", "related_threshold")}
@@ -66,7 +66,7 @@ def initial_settings(card: ModelCard) -> dict[str, Any]:
 
 
 def identity(card: ModelCard, model: Fingerprint, embedder: str, **size: int) -> dict[str, Any]:
-    """Return everything that shapes latents, but for who shares them; `size` is width, height, num_frames and fps."""
+    """Return everything that shapes latents, except who shares them; `size` is width, height, num_frames and fps."""
     return {
         "model": card.name,
         "revision": model.revision,
@@ -79,7 +79,7 @@ def identity(card: ModelCard, model: Fingerprint, embedder: str, **size: int) ->
 
 
 def sharing(job: Job, settings: WorkerSettings) -> tuple[str, str]:
-    """Return scope and owner: a tenant's own, unless the operator shares and the tenant has somebody to share with."""
+    """Return scope and owner: a tenant's own, unless sharing is allowed and there is somebody to share with."""
     if settings.cache_scope == "shared":
         return "shared", "all"
     if settings.cache_scope == "group" and job.group:
@@ -88,7 +88,7 @@ def sharing(job: Job, settings: WorkerSettings) -> tuple[str, str]:
 
 
 def plan_key(space: Namespace) -> str:
-    """Return what calibrated plans are kept under: everything but the sharing, for a plan holds nobody's latents."""
+    """Return the key of calibrated plans: the identity without sharing, since a plan holds nobody's latents."""
     return namespaces.fingerprint(
         {name: value for name, value in space.identity.items() if name not in ("scope", "owner")}
     )

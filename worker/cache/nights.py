@@ -1,8 +1,8 @@
-"""The order in which a list of prompts runs, so that as many as possible find a donor.
+"""Ordering of a list of prompts so that as many lines as possible find a donor.
 
-A line that finds nothing runs in full and is a donor for those that come after it. Which lines those are is a matter of
-order alone: whoever lends to many goes first, and those that it lends to follow at once, while it is still kept.
-Nothing of a line is changed, its mode neither. Who may lend to whom is what the look-up itself says of every pair.
+A line without a donor runs in full and can lend to later ones. Only the order decides which lines these are: a line
+that can lend to many goes first, and its borrowers follow at once, while it is still stored. Lines are not changed, not
+even in mode. The look-up itself decides for every pair whether one may lend to the other.
 """
 
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -19,35 +19,35 @@ from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import Plan, Table
 from worker.cache.decisions.types import Extraction, Neighbour
 
-OWN = "line "  # begins the entry ids of lines: how donors of the list itself are told from stored ones
-SLICE = 1000  # lines ordered at a time: pairs are compared, and the first slice runs while the next one is ordered
-MOST = 200  # donors that are asked for each line
-FAST_IN_A_FULL = 4  # about: jobs that other workers end while one of them makes a full run
+OWN = "line "  # prefix of the entry ids of lines, which distinguishes them from stored donors
+SLICE = 1000  # lines ordered at a time: all pairs are compared, and a slice runs while the next one is ordered
+MOST = 200  # possible donors compared with each line
+FAST_IN_A_FULL = 4  # roughly, the jobs that another worker ends during one full run
 
 Vectors = NDArray[np.float32]  # (entities, dims), of unit length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One line of a list, taken apart."""
+    """One line of a list with its entities."""
 
-    id: str  # of the entry that a full run of it would leave
+    id: str  # of the entry that a full run of it would store
     mode: Mode
     extraction: Extraction
     vectors: Vectors
     table: Table
-    lends: bool = True  # a full run of it is kept
-    stored: tuple[Neighbour, ...] = ()  # what the cache holds near to it now
+    lends: bool = True  # a full run of it is stored
+    stored: tuple[Neighbour, ...] = ()  # near entities now in the cache
 
     def as_donor(self, entity: int, *, query: int, similarity: float, created: float = 0.0, uses: int = 0) -> Neighbour:
-        """One of its entities, as the look-up would find it stored."""
+        """One of its entities in the form of a stored one."""
         found, likeness = self.extraction.entities[entity], min(1.0, similarity)
         return Neighbour.of(found, query=query, entry_id=self.id, similarity=likeness, created=created, uses=uses)
 
 
 @dataclass(slots=True)
 class Room:
-    """What full runs of the list have left so far; the least recently used goes when there is no more room."""
+    """Entries stored so far by full runs of the list; without room, the least recently used goes."""
 
     capacity: int | None = None  # entries; None: all of them
     _entries: OrderedDict[str, tuple[float, Line]] = field(default_factory=OrderedDict)
@@ -55,21 +55,21 @@ class Room:
     _uses: Counter[str] = field(default_factory=Counter)
 
     def keep(self, line: Line) -> None:
-        """Keep what a full run of a line leaves."""
+        """Store the entry of a line's full run."""
         self._num_kept += 1
         self._entries[line.id] = (float(self._num_kept), line)
         while self.capacity is not None and len(self._entries) > max(1, self.capacity):
             self._entries.popitem(last=False)
 
     def use(self, plan: Plan) -> None:
-        """Note which entries a plan reads."""
+        """Record which entries a plan reads."""
         for id_ in plan.donors:
             if id_ in self._entries:
                 self._entries.move_to_end(id_)
                 self._uses[id_] += 1
 
     def near(self, line: Line, limit: int) -> list[Neighbour]:
-        """Return the kept entities that are nearest to each of a line's."""
+        """Return the stored entities nearest to each of a line's."""
         rows = [
             (created, donor, entity)
             for created, donor in self._entries.values()
@@ -88,14 +88,14 @@ class Room:
 
 
 def lag(num_workers: int) -> int:
-    """Return how many lines after a donor its latents are there, about: one worker has ended it by the next line."""
+    """Return after about how many lines a donor's latents are available: with one worker, by the next line."""
     return 1 + FAST_IN_A_FULL * (max(1, num_workers) - 1)
 
 
 def run(
     lines: Sequence[Line], order: Sequence[int], room: Room, settings: MatchSettings, *, num_workers: int = 1
 ) -> Iterator[tuple[int, Plan]]:
-    """Decide for each line in this order, as the service would, and keep in `room` what full runs leave."""
+    """Decide each line in this order, as the service would, and store entries of full runs in `room`."""
     coming: deque[tuple[int, Line]] = deque()
     for place, index in enumerate(order):
         while coming and coming[0][0] <= place:
@@ -118,8 +118,8 @@ def _decide(line: Line, room: Room, settings: MatchSettings) -> Plan:
 def arrange(lines: Sequence[Line], room: Room, settings: MatchSettings, *, num_workers: int = 1) -> list[int]:
     """Return the order in which most of these lines run fast: a greedy cover, each donor's borrowers close behind it.
 
-    First come lines that find a donor already, before anything they need is evicted; last those that nobody lends to
-    and that lend to nobody.
+    First come lines that already find a donor, before what they need is evicted; last those that neither lend nor
+    borrow.
     """
     served = [index for index, line in enumerate(lines) if _decide(line, room, settings).donors]
     lent = borrowers(lines, settings)
@@ -129,9 +129,10 @@ def arrange(lines: Sequence[Line], room: Room, settings: MatchSettings, *, num_w
 
 
 def borrowers(lines: Sequence[Line], settings: MatchSettings) -> dict[int, dict[int, float]]:
-    """Return for each line those that would find it enough of a donor if it alone were stored, and what it covers.
+    """Return for each line the lines that could borrow from it if it alone were stored, with what it covers.
 
-    Of each line only the `MOST` donors are asked that are near to most lines: where all are alike, any will do.
+    For each line only the `MOST` possible donors that are near to most lines are compared: if all are alike, any will
+    do.
     """
     found: dict[int, dict[int, float]] = defaultdict(dict)
     owners = [(index, entity) for index, line in enumerate(lines) for entity in range(len(line.extraction.entities))]
@@ -157,7 +158,7 @@ def borrowers(lines: Sequence[Line], settings: MatchSettings) -> dict[int, dict[
 def _near(
     index: int, lines: Sequence[Line], owners: Sequence[tuple[int, int]], vectors: Vectors, settings: MatchSettings
 ) -> dict[int, list[tuple[int, int, float]]]:
-    """Return the lines that could lend to one, each with what is near: own entity, theirs, similarity."""
+    """Return the lines that could lend to one, each with its near pairs: own entity, theirs, similarity."""
     line = lines[index]
     near: dict[int, list[tuple[int, int, float]]] = defaultdict(list)
     if not len(line.vectors) or line.mode is Mode.FULL:
@@ -173,10 +174,10 @@ def _near(
 def _cover(
     lines: Sequence[Line], lent: Mapping[int, Mapping[int, float]], served: set[int]
 ) -> tuple[list[int], dict[int, int], list[int]]:
-    """Return the donors in the order in which they were chosen, who borrows from whom, and who is left alone.
+    """Return the donors in the order chosen, the borrower relation, and the lines left alone.
 
-    Each time the line that lends to most of those that have no donor yet; a line that has one runs fast and leaves
-    nothing. Of equals, first those of mode full, which find no donor anyhow.
+    Each choice is the line that lends to most lines without a donor; a line with a donor runs fast and stores nothing.
+    Of equal ones, lines of mode full come first, since they use no donor anyway.
     """
     open_ = set(range(len(lines))) - served
     donors: list[int] = []
@@ -187,7 +188,7 @@ def _cover(
         if index not in open_:
             continue
         gain = len(open_ & lent[index].keys())
-        if heap and -gain > heap[0][0]:  # others took of its lines: it may no longer be the best
+        if heap and -gain > heap[0][0]:  # other donors took some of its lines: it may no longer be the best
             heappush(heap, (-gain, is_at_a_cost, index))
             continue
         if not gain:
@@ -200,17 +201,17 @@ def _cover(
 
 
 def _best(borrower: int, donors: Sequence[int], lent: Mapping[int, Mapping[int, float]]) -> int:
-    """Return who covers most of a line, of equals the one that was chosen first."""
+    """Return the donor that covers most of a line; of equal ones the first chosen."""
     return max((donor for donor in donors if borrower in lent[donor]), key=lambda donor: lent[donor][borrower])
 
 
 def _behind(donors: Sequence[int], donor_of: Mapping[int, int], after: int) -> list[int]:
-    """Return donors and borrowers: these close behind their donor, and no closer than `after` while others can go."""
+    """Return donors and borrowers: each borrower soon after its donor, but if possible at least `after` lines later."""
     following: dict[int, list[int]] = defaultdict(list)
     for borrower, donor in donor_of.items():
         following[donor].append(borrower)
     order: list[int] = []
-    waiting: deque[tuple[int, int]] = deque()  # from which place on, and who
+    waiting: deque[tuple[int, int]] = deque()  # earliest position, and line
     to_come = deque(donors)
     while to_come or waiting:
         if waiting and (waiting[0][0] <= len(order) or not to_come):

@@ -1,7 +1,7 @@
-"""Neighbours of a decision as they are recorded: what rows of one entry share is written once.
+"""Recorded neighbours of a decision, in which data common to rows of one entry is written once.
 
-A decision looks at some fifty stored entities; written one by one, with names, they were nine tenths of its row. Those
-too far from the prompt to matter are left out. Rows of older versions are read as well.
+A decision considers some fifty stored entities; written one by one, with names, they would be nine tenths of its row.
+Those too far from the prompt to matter are left out. Rows of older versions can be read too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,14 +10,14 @@ from typing import Any
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.types import MOTION, SCENE_COLOUR, STYLE, THINGS, WITH, WITHOUT, EntityKind, Json, Neighbour
 
-LAXER = 0.05  # thresholds down to so much below those in force can be asked for later
+LAXER = 0.05  # later replays may use thresholds down to this much below those in force
 
 _MARKS = (WITH, WITHOUT, STYLE, MOTION, THINGS, SCENE_COLOUR)
 _KINDS = list(EntityKind)
 
 
 def pack(neighbours: Iterable[Neighbour]) -> Json:
-    """Return plain JSON: entries (id, when made, marks of its prompt, uses), phrases, and rows that refer to both."""
+    """Return plain JSON: entries (id, time made, marks of the prompt, uses), phrases, and rows that refer to both."""
     entries: dict[tuple[str, float, tuple[str, ...], int], int] = {}
     phrases: dict[tuple[str, str, tuple[str, ...], EntityKind], int] = {}
     rows: list[list[float]] = []
@@ -34,9 +34,9 @@ def pack(neighbours: Iterable[Neighbour]) -> Json:
 
 
 def telling(neighbours: Sequence[Neighbour], settings: MatchSettings) -> list[Neighbour]:
-    """Return those that a decision under these settings, or somewhat laxer ones, rests on: near ones, and the nearest.
+    """Return the neighbours that matter to a decision under these or slightly laxer settings: near ones and the nearest.
 
-    Which is the nearest is told the same way as `look_up` does it; a decision on these is the decision on all.
+    The nearest is chosen as in `look_up`; the decision on these equals the decision on all.
     """
     least = settings.head_threshold - LAXER
     top = max(neighbours, key=lambda near: (near.similarity, near.created, near.entry_id), default=None)
@@ -49,7 +49,7 @@ def unpack(packed: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> tuple[Nei
         return tuple(Neighbour.from_dict(row) for row in packed)
     found = []
     for query, entry, phrase, similarity in packed["rows"]:
-        entry_id, created, marks, *uses = packed["entries"][entry]  # older rows do not say how often it had lent
+        entry_id, created, marks, *uses = packed["entries"][entry]  # older rows lack the number of uses
         text, head, own, kind = packed["phrases"][phrase]
         found.append(
             Neighbour(
@@ -68,6 +68,6 @@ def unpack(packed: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> tuple[Nei
 
 
 def _split(attributes: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return what is the phrase's own, and what follows from its prompt: in order, one stands before the other."""
+    """Return the marks of the phrase itself and those from its prompt, which follow in order."""
     first = next((place for place, word in enumerate(attributes) if word.startswith(_MARKS)), len(attributes))
     return attributes[:first], attributes[first:]

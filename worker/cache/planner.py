@@ -1,4 +1,4 @@
-"""From a prompt to a plan: entities, vectors, stored neighbours, decision; all of it recorded."""
+"""From a prompt to a plan: entities, vectors, stored neighbours, decision; all are recorded."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ extractor = once(entities.extractor)
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Seconds by part of the decision, all times together."""
+    """Total seconds by part of the decision."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -49,7 +49,7 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A prompt taken apart, before its namespace is searched."""
+    """A prompt with its entities, before its namespace is searched."""
 
     claim: Claim
     known: Known
@@ -68,7 +68,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredPlan(CachePlan):
-    """A plan, and what committing it needs to know."""
+    """A plan, with what is needed to commit it."""
 
     space: Namespace
     settings: SpaceSettings
@@ -99,8 +99,8 @@ def decide(
 ) -> StoredPlan:
     """Choose how a job runs, pin its donors and record the decision.
 
-    `reads` is what the model's text encoder gets of a prompt: what it does not get is no entity. Three messages go to
-    the database, each a transaction of its own: words are taken apart and embedded while none stands open.
+    `reads` returns what the model's text encoder receives of a prompt: the rest gives no entities. Three messages go to
+    the database, each a transaction of its own, so that none is open during extraction and embedding.
     """
     watch = Stopwatch()
     with by_message(factory) as session:
@@ -126,7 +126,7 @@ def decide(
 
 
 def embed(embedder: Embedder, extraction: Extraction) -> tuple[Extraction, list[list[float]]]:
-    """Return the vectors of a prompt's entities, and the extraction with those marked that the embedder cannot know."""
+    """Return the vectors of a prompt's entities, and the extraction with those unknown to the embedder marked."""
     texts = [entity.lookup_text for entity in extraction.entities]
     return extraction.knowing([embedder.knows(text) for text in texts]), embedder.embed(texts)
 
@@ -170,12 +170,12 @@ def answer(session: Session, question: Question) -> StoredPlan:
         pinned=tuple(pinned),
         fast_seconds=seconds.get(RunPath.FAST),
     )
-    # A donor that went between the search and the pin: as good as none.
+    # A donor evicted between search and pin counts as none.
     return stored if len(pinned) == len(plan.donors) else stored.without_donors(Mode(job.mode))
 
 
 def own_donors(entries: Sequence[CacheEntry | Pinned], tenant: str) -> Mapping[str, str]:
-    """Return which donors the tenant may hear of, and the video that each came from."""
+    """Return the donors that the tenant may see, with their videos."""
     return {str(entry.id): video_id(entry.donor_job_id) for entry in entries if entry.tenant == tenant}
 
 
@@ -220,10 +220,10 @@ def look_up(
     *,
     way: str | None = None,
 ) -> tuple[tuple[Neighbour, ...], Plan]:
-    """Return the stored entities near each vector, and the plan by them.
+    """Return the stored entities near each vector, and the plan from them.
 
-    Where the walk through the index gives no donor, a closer look follows before the job runs in full: that takes
-    milliseconds, and the run seconds.
+    If the walk through the index gives no donor, a closer search follows before the job runs in full: it takes
+    milliseconds, while the run takes seconds.
     """
     with watch.part("search"):
         way = way or cache_search.way_to_search(session, space, own.search)
@@ -245,9 +245,9 @@ def neighbours(
     *,
     search: str | None = None,
 ) -> tuple[Neighbour, ...]:
-    """Return the stored entities near each vector, as decisions read them.
+    """Return the stored entities near each vector, in the form that decisions read.
 
-    By the namespace's own setting `search`, if none is given.
+    Without `search`, the namespace's own setting is used.
     """
     matching = own.matching(space.identity["embedder"])
     found = cache_search.neighbours(

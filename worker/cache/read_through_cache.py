@@ -1,7 +1,7 @@
 """Copies of donors on a worker's own disk, for storage that is far away.
 
-Files of latents never change under a name, and each is checked against its row's checksum before use, so a copy can be
-wrong at worst, never stale. The oldest used go first when the folder is full.
+Files of latents never change under a name, and each is checked against its row's checksum before use, so a copy may be
+broken but never stale. If the folder is full, the longest unused go first.
 """
 
 from contextlib import suppress
@@ -33,7 +33,7 @@ class ReadThroughCache:
         return content
 
     def renew(self, name: str) -> bytes | None:
-        """Return a file from the storage itself, where its copy turned out wrong; None where there is no copy.
+        """Return a file from the storage itself if its copy turned out to be broken; None if there is no copy.
 
         Raises what `Storage.read` raises.
         """
@@ -48,13 +48,13 @@ class ReadThroughCache:
         return None if self._folder is None else self._folder / name_of(name)
 
     def _keep(self, copy: Path, content: bytes) -> None:
-        """Write a copy under a temporary name, and make room for it; a disk that refuses costs only the copy."""
+        """Write a copy under a temporary name, and make room for it; if the disk refuses, only the copy is missing."""
         if len(content) > self._max_bytes:
             return
         partial = partial_of(copy)
         try:
             copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            partial.touch(mode=0o600)  # latents of others: not for every user of this machine
+            partial.touch(mode=0o600)  # latents of tenants: private to this account
             partial.write_bytes(content)
             partial.replace(copy)
             make_room(copy.parent, self._max_bytes)

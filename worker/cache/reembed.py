@@ -1,9 +1,9 @@
-"""Another embedder for what is stored: entries move, a few at a time, to the namespace of the new one.
+"""Another embedder for stored entries: they move, a few at a time, to the namespace of the new one.
 
 An embedder is part of a namespace's identity, so another one starts with an empty cache; latents do not depend on it.
-Each step is one transaction in which an entry leaves the look-ups of one namespace and enters those of the other, with
-its file, its bytes and its words embedded anew. So it may be stopped and started again, beside a running service: at
-every time each entry is found by one of the two.
+Each step is one transaction in which entries leave the look-ups of one namespace and enter those of the other, with
+their files and bytes, and their phrases embedded again. So this may be stopped and restarted beside a running service:
+at any time each entry is found in one of the two.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from worker.cache.decisions.match_settings import THRESHOLD_NAMES
 from worker.cache.decisions.types import OPAQUE, Entity
 from worker.models.embedder import Embedder
 
-STEP = 100  # entries of one transaction
+STEP = 100  # entries per transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """From which namespace to which."""
+    """The source and target namespaces."""
 
     source: UUID
     target: UUID
@@ -37,9 +37,9 @@ def find(session: Session, embedder: Embedder) -> list[Namespace]:
 
 
 def begin(session: Session, source: Namespace, embedder: Embedder) -> Move:
-    """Find the namespace that a source's entries move to, or make it: as the source, but for thresholds of its own.
+    """Find or make the namespace to which a source's entries move: like the source, but with its own thresholds.
 
-    Its budget is at least the source's, and operators' verdicts on matches go along.
+    Its budget is at least the source's, and operators' verdicts on matches are copied.
     """
     own = {name: value for name, value in source.identity.items() if name not in ("scope", "owner")}
     match = {name: value for name, value in source.settings.get("match", {}).items() if name not in THRESHOLD_NAMES}
@@ -62,9 +62,9 @@ def begin(session: Session, source: Namespace, embedder: Embedder) -> Move:
 
 
 def step(factory: sessionmaker[Session], move: Move, embedder: Embedder, *, limit: int = STEP) -> int:
-    """Move the entries that were unused for longest, of those that the target has room for; return how many.
+    """Move the longest unused entries for which the target has room; return how many.
 
-    None: all that is left is held by running jobs or does not fit. Words are embedded outside the transaction.
+    None: all remaining ones are held by running jobs or do not fit. Phrases are embedded outside the transaction.
     """
     with factory() as session:
         source, target = (session.get_one(Namespace, id_) for id_ in (move.source, move.target))
@@ -79,7 +79,7 @@ def step(factory: sessionmaker[Session], move: Move, embedder: Embedder, *, limi
 
 
 def _anew(rows: Sequence[CacheEntity], embedder: Embedder) -> list[cache.NewEntity]:
-    """Return stored entities with the vectors of another embedder, and marked where it does not know their words."""
+    """Return stored entities with the vectors of another embedder, marking those whose words it does not know."""
     texts = [Entity(text=row.text, head=row.head).lookup_text for row in rows]
     return [
         cache.NewEntity(

@@ -1,4 +1,4 @@
-"""Room for a new entry: whether it may enter, what goes for it, and the files of what went."""
+"""Room for a new entry: its admission, the evictions for it, and the files of evicted entries."""
 
 import logging
 import math
@@ -28,8 +28,8 @@ from worker.cache.namespaces import SpaceSettings
 
 logger = logging.getLogger(__name__)
 
-_TRIES = 8  # to find room while others take it
-_STEP = 500  # entries that go in one transaction when a budget shrinks
+_TRIES = 8  # attempts to find room while others take it
+_STEP = 500  # entries evicted per transaction when a budget shrinks
 _SEED = 0  # of policies that draw lots
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -37,7 +37,7 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(slots=True)
 class Demand:
-    """What was asked for lately in a namespace, as one worker has read it."""
+    """Recent demand of a namespace, as read by one worker."""
 
     policy: Coverage = field(default_factory=Coverage)
     last_id: int = 0
@@ -65,7 +65,7 @@ def as_event(row: CacheEvent | Row[Any]) -> Event | None:  # Any: of columns
 
 
 def admit(factory: sessionmaker[Session], claim: Claim, found: Sequence[Entity], entry: CacheEntry) -> bool:
-    """Ask the namespace's admission; earlier look-ups do not count this job's own."""
+    """Return whether the namespace's admission accepts an entry; the job's own look-up does not count as a sighting."""
     with transaction(factory) as session:
         jobs.lock_claimed(session, claim)
         space = session.get_one(Namespace, entry.namespace_id)
@@ -94,13 +94,13 @@ def find(
     *,
     total_bytes: int | None = None,
 ) -> bool:
-    """Reserve the bytes of an entry, evicting others where needed; False when there is no room.
+    """Reserve the bytes of an entry, evicting others if necessary; False if there is no room.
 
-    `total_bytes` is the budget of all namespaces together. Over it, the namespace that has the longest unused entry
-    gives up something by its own policy.
+    `total_bytes` is the budget of all namespaces together. Above it, the namespace with the longest unused entry evicts
+    by its own policy.
     """
     for number in range(_TRIES):
-        if number == 1:  # there was no room at once
+        if number == 1:  # the first attempt found no room
             with transaction(factory) as session:
                 read_ahead(session, session.get_one(Namespace, entry.namespace_id), histories)
         with transaction(factory) as session:
@@ -130,7 +130,7 @@ def find(
 
 
 def _over_share(session: Session, space: Namespace, entry: CacheEntry) -> int:
-    """Return by how many bytes an entry takes its tenant over its share; 0 where there are no shares."""
+    """Return by how many bytes an entry would exceed its tenant's share; 0 if there are no shares."""
     if space.tenant_share is None:
         return 0
     used = namespaces.tenant_used(session, space, entry.tenant)
@@ -138,9 +138,9 @@ def _over_share(session: Session, space: Namespace, entry: CacheEntry) -> int:
 
 
 def _from_the_idlest(factory: sessionmaker[Session], histories: Histories, bytes_needed: int) -> list[CacheEntry]:
-    """Let the namespace with the longest unused entry give up so many bytes, or one entry if it has less.
+    """Evict that many bytes, or one entry if it has fewer, from the namespace with the longest unused entry.
 
-    A transaction of its own: nobody holds two namespaces.
+    In a transaction of its own: nobody locks two namespaces.
     """
     with transaction(factory) as session:
         space_id = namespaces.longest_unused(session)
@@ -153,7 +153,7 @@ def _from_the_idlest(factory: sessionmaker[Session], histories: Histories, bytes
 
 
 def read_ahead(session: Session, space: Namespace, histories: Histories) -> None:
-    """Read what was asked for lately, before the lock is taken, for the policy that goes by it."""
+    """Read recent demand, before the lock is taken, for the policy that needs it."""
     if space.policy == "coverage":
         demand = histories.setdefault(space.id, Demand())
         with demand.lock:
@@ -171,10 +171,10 @@ def make(
     bytes_needed: int | None = None,
     tenant: str | None = None,
 ) -> list[CacheEntry]:
-    """Let the namespace's policy choose what goes, and take it out of service. Needs `namespaces.lock`.
+    """Take the victims of the namespace's policy out of service. Needs `namespaces.lock`.
 
-    As much as is needed for `num_bytes` more in its budget, or `bytes_needed`; of one tenant only, if named. What is on
-    the way out already, by another worker that may be dead, counts, and is returned too.
+    As much as is needed for `num_bytes` more in its budget, or `bytes_needed`; only of one tenant, if named. Entries
+    already being evicted, by another worker that may be dead, count and are returned too.
     """
     standing = cache.standing(session, space)
     on_the_way = [entry for entry in standing.leaving if tenant in (None, entry.tenant)]
@@ -198,7 +198,7 @@ def make(
         rows = cache.take(session, space, choice.ids)
         if len(rows) == len(choice.ids):
             break
-        kept |= set(choice.ids) - {row.id for row in rows}  # pinned or in use since: the next go in their place
+        kept |= set(choice.ids) - {row.id for row in rows}  # pinned or used since: the next ones go instead
     eviction.settle(session, space, choice, rows)
     detail = {
         "bytes_needed": needed,
@@ -213,9 +213,9 @@ def make(
 
 
 def _take_worn(asked: Asked, standing: Standing) -> list[CacheEntry]:
-    """Take out of service what has lent as often as it may, until there is room: no look-up gives it any more.
+    """Take entries that have lent as often as allowed out of service until there is room: no look-up returns them.
 
-    Policies that count uses would keep just these for longest.
+    Policies that count uses would keep these longest.
     """
     session, space = asked.session, asked.space
     max_uses = SpaceSettings.model_validate(space.settings).matching("").max_uses  # of any embedder
@@ -227,7 +227,7 @@ def _take_worn(asked: Asked, standing: Standing) -> list[CacheEntry]:
 
 
 def choose(asked: Asked, histories: Histories) -> Choice:
-    """Return who goes by the namespace's policy, nobody by `none`; nothing is changed yet.
+    """Return the victims of the namespace's policy, none for `none`; nothing is changed yet.
 
     Raises `ValueError` for a policy that no index orders.
     """
@@ -242,7 +242,7 @@ def choose(asked: Asked, histories: Histories) -> Choice:
 
 
 def _by_demand(asked: Asked, policy: Coverage) -> Choice:
-    """Return what `coverage` gives up: what nobody asked for lately, the longest unused first, then by demand."""
+    """Return the victims of `coverage`: first entries without recent demand, longest unused first, then by demand."""
     wanted = policy.wanted
     rows = eviction.in_order(asked, "lru")
     idle = (row for row in rows if row.seconds_saved == 0 or str(row.id) not in wanted)
@@ -255,7 +255,7 @@ def _by_demand(asked: Asked, policy: Coverage) -> Choice:
 
 
 def as_entry(row: eviction.Found) -> EntryRow:
-    """Return a resident row as policies read it, but for its hits."""
+    """Return a resident row as policies read it, except for its hits."""
     return EntryRow(
         id=str(row.id),
         num_bytes=row.num_bytes,
@@ -273,10 +273,10 @@ def shrink(
     byte_budget: int,
     columns: Mapping[str, Any] = NOTHING,
 ) -> list[CacheEntry]:
-    """Set a budget, and other columns with it, evicting what is over it by the policy to be; return what went.
+    """Set a budget and other columns, evicting the excess by the new policy; return the evicted entries.
 
-    The columns change in the transaction that sets the budget: whoever ends this before has evicted and changed
-    nothing. Raises `IllegalTransition` when the policy gives up too little, or running jobs hold it.
+    The columns change in the transaction that sets the budget: an interruption before it leaves evictions but no
+    changes. Raises `IllegalTransition` if the policy evicts too little, or running jobs hold entries.
     """
     histories: Histories = {}
     went: list[CacheEntry] = []
@@ -302,7 +302,7 @@ def shrink(
         remove(storage, factory, leaving)
         ids = {entry.id for entry in went}
         fresh = [entry for entry in leaving if entry.id not in ids]
-        tries = tries if fresh else tries - 1  # their files stay: storage is away
+        tries = tries if fresh else tries - 1  # their files remain: storage is away
         went += fresh
     raise IllegalTransition(
         f"{in_use} bytes are in use, and the policy {space.policy} gives up too little of what no running job holds; "
@@ -311,14 +311,14 @@ def shrink(
 
 
 def _foreseen(space: Namespace, columns: Mapping[str, Any]) -> Namespace:
-    """Return a namespace as it is to be, for whoever reads it in this transaction; nothing of that is written."""
+    """Return the namespace as it will be, for reading in this transaction; nothing is written."""
     for name, value in columns.items():
         set_committed_value(space, name, value)
     return space
 
 
 def _can_give(session: Session, space: Namespace, histories: Histories, num_bytes: int) -> bool:
-    """Say whether so much can go at all."""
+    """Return whether that many bytes can be evicted at all."""
     standing = cache.standing(session, space)
     needed = num_bytes - sum(entry.num_bytes for entry in standing.leaving)
     asked = Asked(session=session, space=space, bytes_needed=needed, kept=frozenset(standing.pinned))
@@ -326,7 +326,7 @@ def _can_give(session: Session, space: Namespace, histories: Histories, num_byte
 
 
 def remove(storage: Storage, factory: sessionmaker[Session], leaving: Sequence[CacheEntry]) -> None:
-    """Unlink the files of evicted entries and give their bytes back; a failure leaves them to the sweeper."""
+    """Unlink the files of evicted entries and free their bytes; a failure leaves them to the sweeper."""
     removed: dict[UUID, list[UUID]] = {}
     for entry in leaving:
         try:
@@ -341,7 +341,7 @@ def remove(storage: Storage, factory: sessionmaker[Session], leaving: Sequence[C
 
 
 def give_back(storage: Storage, factory: sessionmaker[Session], entry: CacheEntry) -> None:
-    """Drop an entry that was reserved and could not be written."""
+    """Drop an entry that was reserved but could not be written."""
     with transaction(factory) as session:
         cache.abandon(session, entry.id)
     remove(storage, factory, [entry])

@@ -42,7 +42,7 @@ class StoredCache:
     factory: sessionmaker[Session]
     storage: Storage
     embedder: Callable[[], Embedder]  # loaded with the first plan
-    histories: Histories = field(default_factory=dict)  # what this process has read of each namespace's events
+    histories: Histories = field(default_factory=dict)  # events read so far, by namespace
 
     def plan(
         self, claim: Claim, params: GenerationParams, card: ModelCard, model: Fingerprint, *, reads: Reads | None = None
@@ -51,10 +51,10 @@ class StoredCache:
         return planner.decide(self.factory, claim, params, card, model, self.embedder(), self.settings, reads=reads)
 
     def fetch(self, plan: CachePlan, shape: tuple[int, ...]) -> Lent:
-        """Return the donors of a plan; none when one cannot be used.
+        """Return the donors of a plan; none if any cannot be used.
 
-        A broken, missing or foreign file takes its entry out of service, for good, and costs the job nothing but the
-        gain. Storage that is away for the moment is no fault of the entry, nor is a schema of another version.
+        A broken, missing or foreign file takes its entry out of service for good; the job only loses the gain. If
+        storage is away for the moment, or the schema is of another version, the entry stays.
         """
         assert isinstance(plan, StoredPlan), "made by this cache"
         donors, num_bytes = [], 0
@@ -73,9 +73,9 @@ class StoredCache:
         return Lent(donors=tuple(donors), num_bytes=num_bytes)
 
     def put(self, claim: Claim, plan: CachePlan, donor: Donor, *, full_seconds: float) -> Kept | None:
-        """Write a full run's latents into room that its namespace has, or makes.
+        """Write a full run's latents, making room in its namespace if necessary.
 
-        A dead worker's entry is swept. None when the latents do not enter: not admitted, no room, storage away.
+        A dead worker's entry is swept. None if the latents are not stored: not admitted, no room, storage away.
         """
         assert isinstance(plan, StoredPlan), "made by this cache"
         packed = _codec().pack(donor, fingerprint=plan.space.fingerprint, precision=plan.settings.precision)
@@ -111,8 +111,8 @@ class StoredCache:
     def commit(self, session: Session, claim: Claim, plan: CachePlan, kept: Kept | None) -> None:
         """Publish the new entry and record the hits, in the transaction that completes the job.
 
-        Where another holds the namespace for too long, the video does not wait: no hit is counted then, and the entry
-        is swept, as a dead worker's is.
+        If another transaction holds the namespace for too long, the video does not wait: no hit is counted then, and
+        the entry is swept like a dead worker's.
         """
         assert isinstance(plan, StoredPlan), "made by this cache"
         space = namespaces.try_lock(session, plan.space.id)
@@ -127,7 +127,7 @@ class StoredCache:
         cache.unpin(session, job_id=claim.job.id, fence=claim.fence)
 
     def _read(self, entry: Pinned, fingerprint: str, shape: tuple[int, ...]) -> Donor:
-        """Return a donor; a copy that turned out wrong is fetched anew once."""
+        """Return a donor; a copy that turned out to be broken is fetched again once."""
         copies = self._copies()
         expected = {"sha256": entry.sha256 or "", "fingerprint": fingerprint, "shape": shape}
         try:
@@ -145,14 +145,14 @@ class StoredCache:
 
 @once
 def _codec() -> ModuleType:
-    """The file format, which brings torch along: not before the first donor."""
+    """The file format; it imports torch, so not before the first donor."""
     from worker.reuse import codec
 
     return codec
 
 
 def _in_full(plan: StoredPlan, seconds: float) -> float:
-    """Return what a run costs in full mode: what it took, or what its donor's did."""
+    """Return the cost of the run in full mode: its own seconds, or those of its donor's full run."""
     if not plan.chain:
         return seconds
     return max((entry.full_seconds for entry in plan.pinned), default=plan.full_seconds or seconds)

@@ -20,20 +20,20 @@ from worker.cache.namespaces import SpaceSettings, plan_key
 from worker.reuse import registry as ways
 from worker.settings import WorkerSettings
 
-_OF_ITS_STEPS = ("levels", "guidance_scales")  # of a schedule: one for each step
+_OF_ITS_STEPS = ("levels", "guidance_scales")  # options of a schedule with one value per step
 
 logger = logging.getLogger(__name__)
 
 
 def recipes(params: GenerationParams, card: ModelCard, table: Table) -> Table:
-    """Return the table with the steps of this model, or those that the job asks for."""
+    """Return the table for this model's number of steps, or that of the job."""
     full = params.num_inference_steps or card.full_steps
 
     def fitted(recipe: planning.Recipe) -> planning.Recipe:
         if recipe.source == "nirvana":
             return _scaled(recipe, full)
         is_for_any_model = recipe.source in planning.NOT_OF_A_MODEL
-        if is_for_any_model and card.family != "opensora":  # a first step without guidance is of the paper's model
+        if is_for_any_model and card.family != "opensora":  # the unguided first step is for the paper's model
             recipe = replace(recipe, schedule={})
         if params.num_inference_steps or is_for_any_model:
             steps = full if recipe.path is RunPath.FULL else (params.num_inference_steps or card.fast_steps)
@@ -55,7 +55,7 @@ def _does_something(recipe: planning.Recipe) -> bool:
 
 
 def _scaled(recipe: planning.Recipe, num_steps: int) -> planning.Recipe:
-    """Return a recipe that skips the same share of another number of steps."""
+    """Return a recipe that skips the same share of a different number of steps."""
     skipped = round(recipe.reuse_options["skipped_steps"] * num_steps / recipe.num_steps)
     return replace(recipe, num_steps=num_steps, reuse_options={**recipe.reuse_options, "skipped_steps": skipped})
 
@@ -68,19 +68,19 @@ def of_job(
     card: ModelCard,
     params: GenerationParams,
 ) -> Table:
-    """Return the recipes by which a job would run now; those that its card names where it has no namespace yet."""
+    """Return the recipes by which a job would run now; those of its card if it has no namespace yet."""
     if session is None or space is None:
         return recipes(params, card, planning.named(card.plans))
     return recipes(params, card, table_for(session, space, own, shipped_plans(settings, card), card.plans))
 
 
 def shipped_plans(settings: WorkerSettings, card: ModelCard) -> Path:
-    """Return the file of the plans that come with a model, whether it is there or not."""
+    """Return the path of the plans that ship with a model, whether it exists or not."""
     return settings.models_dir / card.name / MEASURED_PLANS
 
 
 def table_for(session: Session, space: Namespace, own: SpaceSettings, file: Path, plans: str = "paper") -> Table:
-    """Return the recipes in force, as `table_of` does, with those that the database has now."""
+    """Return the recipes in force, like `table_of`, with those now in the database."""
     stored = metrics.plans(session, plan_key(space)) if own.table == "calibrated" else {}
     return table_of(stored, space, own, file, plans)
 
@@ -88,9 +88,9 @@ def table_for(session: Session, space: Namespace, own: SpaceSettings, file: Path
 def table_of(
     stored: Mapping[str, Any], space: Namespace, own: SpaceSettings, file: Path, plans: str = "paper"
 ) -> Table:
-    """Return the recipes in force: those that the namespace names, else of each case the stored ones or the card's.
+    """Return the recipes in force: those that the namespace names, else, per case, the stored ones or the card's.
 
-    `file` has those that are called `measured`. Raises ValueError when the card names no plans.
+    `file` has those called `measured`. Raises ValueError if the card names no plans.
     """
     is_calibrated = own.table == "calibrated"
     name = plans if is_calibrated else own.table
@@ -100,9 +100,9 @@ def table_of(
 
 @once
 def _shipped(file: Path, key: str) -> Mapping[str, Any]:
-    """Return the recipes that came with a model, where they were measured for this key: its weights, size, embedder.
+    """Return the recipes that ship with a model if they were measured for this key: weights, size, embedder.
 
-    What cannot be used is said once in the log, and no job fails for it.
+    An unusable file is logged once, and no job fails because of it.
     """
     if not file.exists():
         return {}
@@ -124,9 +124,9 @@ def _shipped(file: Path, key: str) -> Mapping[str, Any]:
 
 
 def kept(settings: SpaceSettings, table: Table) -> tuple[str, ...]:
-    """Return what a full run leaves beside its clean latent: what the namespace says, or what its recipes read.
+    """Return the latents to store beside a full run's clean one: those that the namespace names, or its recipes read.
 
-    A recipe that names a way of reuse from elsewhere asks for nothing: its plan runs without a donor.
+    A recipe with an unknown way of reuse needs nothing: its plan runs without a donor.
     """
     if settings.keep is not None:
         return settings.keep

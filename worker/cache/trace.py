@@ -21,9 +21,10 @@ Row = DecisionRow | Event | EvictionRow
 
 
 def read(session: Session, namespace_id: UUID) -> Iterator[Row]:
-    """Return decisions, events and evictions in the order in which they happened.
+    """Return decisions, events and evictions in order.
 
-    Between a decision and an event the clock decides; among events their ids, which follow the lock of the namespace.
+    Decisions and events are ordered by the clock; events among themselves by their ids, which follow the namespace's
+    lock.
     """
     space = session.get_one(Namespace, namespace_id)
     taken = ((row.created_at.timestamp(), decision(row)) for row in decisions.of_namespace(session, namespace_id))
@@ -32,7 +33,7 @@ def read(session: Session, namespace_id: UUID) -> Iterator[Row]:
 
 
 def decision(row: Lookup) -> DecisionRow:
-    """Return a recorded decision with everything that it was taken on."""
+    """Return a recorded decision with everything that it was based on."""
     given: dict[str, Any] = row.settings
     reason = given["fallback_reason"]
     return DecisionRow(

@@ -1,9 +1,9 @@
-"""Computing only what differs: tokens that come out as the donor's are led to the donor's, and not computed.
+"""Computing only what differs: tokens that come out like the donor's are led to the donor's values, not computed.
 
-The first forward is full and starts from the donor's noise (or in its own trajectory). Where the clean latent that it
-predicts is the donor's, nothing has to be computed any more; everywhere else the run goes on, with the keys and values
-that the left-out tokens had in the last full forward. A donor that shares nothing differs everywhere: then every
-token is active, and the run is the plain one.
+The first forward is full and starts from the donor's noise (or in its own trajectory). Where it predicts the donor's
+clean latent, nothing more is computed; everywhere else the run goes on, with the keys and values that the inactive
+tokens had in the last full forward. A donor that shares nothing differs everywhere: then every token is active, and the
+run is the plain one.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from worker.reuse.way import Way, check_fraction
 if TYPE_CHECKING:
     from torch import Tensor
 
-TOGETHER = 2  # latent cells that differ or not as one, in height and width, whatever a token of the network is
+TOGETHER = 2  # side, in latent cells, of the squares that are compared, whatever the network's token size
 
 
 @dataclass(slots=True, kw_only=True)
 class _Course:
-    """How far one run is."""
+    """The state of one run."""
 
     computed: Computed = field(default_factory=Computed)
     last_full: int | None = None  # step, 0-based
-    is_plain: bool = False  # all tokens differ, and so they will
+    is_plain: bool = False  # all tokens differ and will go on to do so
     shares: list[float] = field(default_factory=list)  # of the cells that each step computed
 
 
@@ -37,9 +37,9 @@ class ActiveTokens(Way):
     """Compute what differs from the first donor's latent by more than `threshold`, and its neighbours."""
 
     threshold: float = 0.3  # RMS difference of four cells, in standard deviations of the donor's latent
-    refresh: int = 3  # every so many steps all tokens are computed, and what differs is looked at anew
+    refresh: int = 3  # all tokens are computed, and differences found again, every that many steps
     dilation: int = 0  # squares of four cells around an active one, in its frame, that are active too
-    least: float = 0.05  # share of active cells up to which all are: the same prompt is no reason to copy a video
+    least: float = 0.05  # with a smaller share of active cells, all are computed: equal prompts must not copy a video
     course: _Course = field(default_factory=_Course, compare=False)  # set by `bind`
 
     def __post_init__(self) -> None:
@@ -58,17 +58,17 @@ class ActiveTokens(Way):
         return replace(bound, course=_Course())
 
     def computes(self, index: int) -> Computed | None:
-        """Return what step `index` computes: all tokens now and then, and between those the active ones."""
+        """Return what step `index` computes: all tokens now and then, otherwise the active ones."""
         course = self.course
         if course.is_plain:
             return None
         if course.last_full is None or index - course.last_full >= self.refresh or course.computed.active is None:
             course.last_full = index
-            return replace(course.computed, active=None)  # the same list of what is kept
+            return replace(course.computed, active=None)  # keeps the same list of keys and values
         return course.computed
 
     def velocity(self, velocity: Tensor, latents: Tensor, index: int, timestep: float) -> Tensor:
-        """Return the velocity with the tokens that are left out led straight to where the donor ended."""
+        """Return the velocity, in which inactive tokens are led straight to the donor's result."""
         course, clean, t = self.course, self.donors[0].get(CLEAN).to(latents), timestep / 1000
         if course.is_plain:
             course.shares.append(1.0)
@@ -93,7 +93,7 @@ class ActiveTokens(Way):
 
     @property
     def shares(self) -> Sequence[float]:
-        """The share of the cells that each step computed."""
+        """The share of cells that each step computed."""
         return self.course.shares
 
     def differing_share(self, velocity: Tensor, latents: Tensor, timestep: float) -> float:
@@ -120,7 +120,7 @@ def _share(active: Tensor | None) -> Tensor | float:
 
 
 def _grown(active: Tensor) -> Tensor:
-    """Return a mask (T, h, w) with the eight neighbours of what it holds, in the same frame."""
+    """Return a mask (T, h, w) extended by the eight neighbours in the same frame."""
     rows = active.clone()
     rows[:, 1:] |= active[:, :-1]
     rows[:, :-1] |= active[:, 1:]

@@ -52,13 +52,13 @@ class CacheAttention(Way):
         return frozenset({_KEPT_FOR[self.source]} if self.source in _KEPT_FOR else ())
 
     def bind(self, donors: Sequence[Donor], timesteps: Sequence[float]) -> Self:
-        """Return this way with its donors; raise KeyError for one that lacks a latent."""
+        """Return this way with its donors; raise KeyError if one lacks a latent."""
         for donor in donors:
             self._check(donor, len(timesteps))
         return super(CacheAttention, self).bind(donors, timesteps)  # slots: the class is made twice
 
     def attention(self, index: int, timestep: float, batch: int) -> CachedLatents | None:
-        """Return what the network reads at step `index` (0-based), or None when the step is left alone."""
+        """Return what the network reads at step `index` (0-based), or None if the step is unchanged."""
         if index + 1 not in self.steps or self.blend == 0:
             return None
         return CachedLatents(

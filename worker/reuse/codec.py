@@ -1,8 +1,8 @@
-"""A donor as one safetensors file, and back, trusting nothing.
+"""A donor as one safetensors file, and back, verifying everything.
 
 The header holds the schema version, the fingerprint of the namespace, the seed and the timesteps; the tensors are the
-donor's by name. Latents are kept in 8 bits with one scale a channel, unless the namespace asks for more. What a
-reader gets is float32.
+donor's by name. Latents are kept in 8 bits with one scale per channel, unless the namespace asks for more. Readers get
+float32.
 """
 
 import hashlib
@@ -68,7 +68,7 @@ def unpack(content: bytes, *, sha256: str, fingerprint: str, shape: tuple[int, .
 
     Raises:
         UnknownSchema: a worker of another version wrote it.
-        BrokenDonor: anything else is not as it should be; the message says what.
+        BrokenDonor: anything else is wrong; the message says what.
     """
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:

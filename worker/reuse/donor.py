@@ -1,4 +1,4 @@
-"""An earlier run, as far as it was kept: named tensors and where on its way they were."""
+"""An earlier run, as far as it was stored: named tensors and their timesteps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Precision = Literal["float32", "bfloat16", "float8", "int8"]  # of latents on storage
-KEPT_IN: Precision = "int8"  # unless a namespace says otherwise
+KEPT_IN: Precision = "int8"  # default of a namespace
 CLEAN = "clean"  # name of the finished latent
 
 
@@ -27,7 +27,7 @@ def latent_name(step: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Donor:
-    """An earlier run, as far as it was kept.
+    """An earlier run, as far as it was stored.
 
     Tensors are named `latent_02` (the latent that entered step 2, 1-based), `level_0920.000` (the latent at that
     timestep) and `clean` (the finished latent), each (b, C, T, H, W); b is 1, or the number of prompts in the batch
@@ -53,7 +53,7 @@ class Donor:
         return self.tensors[name]
 
     def nearest(self, timestep: float) -> tuple[float, Tensor]:
-        """Return the kept noisy latent whose noise level is nearest, with its timestep."""
+        """Return the stored noisy latent whose noise level is nearest, with its timestep."""
         if not self.timesteps:
             raise KeyError("the donor keeps no noisy latents; record some steps of the full run, or use source='clean'")
         name = min(self.timesteps, key=lambda name: abs(self.timesteps[name] - timestep))
@@ -65,8 +65,8 @@ class Donor:
 
 
 class BrokenDonor(ValueError):
-    """A donor's file that cannot be used: cut short, changed, or of another namespace."""
+    """A donor's file is unusable: truncated, changed, or of another namespace."""
 
 
 class UnknownSchema(ValueError):
-    """A donor's file that a newer or older worker wrote: whole, and of use to that one."""
+    """A donor's file comes from a newer or older worker: intact, and usable there."""

@@ -1,4 +1,4 @@
-"""Reads a donor and uses nothing of it: the control that shows what looking up and reading alone cost."""
+"""Reads a donor without using it: the control that measures the cost of look-up and reading alone."""
 
 from dataclasses import dataclass
 

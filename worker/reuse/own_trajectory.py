@@ -1,4 +1,4 @@
-"""Resuming exactly: the run enters the donor's own trajectory at one level, and so takes its noise and its layout."""
+"""Exact resuming: the run enters the donor's own trajectory at one level, and so takes over its noise and layout."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from worker.reuse.way import Way
 if TYPE_CHECKING:
     from torch import Tensor
 
-_SAME = 1e-3  # timesteps this close are one: they went through float32
+_SAME = 1e-3  # timesteps this close are equal: they went through float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnTrajectory(Way):
     """Start from the latent that the first donor had at exactly the level where this run's first step begins.
 
-    Nothing is given noise anew: what the donor's own noise had settled by then, where things are, stays. The donor
-    keeps that one latent beside its clean one (`Recorder`).
+    No new noise is added: the layout, which the donor's own noise has settled by then, stays. The donor stores that one
+    latent beside its clean one (`Recorder`).
     """
 
     skipped_steps: int = 0  # of the schedule: the run enters at the step after them
@@ -36,7 +36,7 @@ class OwnTrajectory(Way):
         return frozenset({"entry"})
 
     def bind(self, donors: Sequence[Donor], timesteps: Sequence[float]) -> Self:
-        """Return this way with its donors and its level; raise KeyError for a donor that has no latent there."""
+        """Return this way with its donors and its level; raise KeyError if a donor has no latent there."""
         bound = replace(
             super(OwnTrajectory, self).bind(donors, timesteps),  # slots: the class is made twice
             enters_at=entry_level(timesteps, self.skipped_steps),
@@ -58,7 +58,7 @@ class OwnTrajectory(Way):
 
 
 def entry_level(timesteps: Sequence[float], skipped_steps: int) -> float:
-    """Return the timestep at which a run enters after leaving out steps.
+    """Return the timestep at which a run enters after skipping steps.
 
     Raises:
         KeyError: no step is left.

@@ -1,4 +1,4 @@
-"""What a full run leaves behind for later ones: some noisy latents and the clean one."""
+"""Recording a full run for later ones: some noisy latents and the clean one."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Recorder(PlainHook):
     ) -> None:
         """Keep the latents that enter `steps` (1-based, 2 and up), those at `levels` (0..1000), and the clean one.
 
-        Between two steps a latent lies on the line between both: exactly so in a run of Euler steps (a rectified
-        flow's, and DDIM's on the scale of `worker.models.diffusers.schedule`), nearly so of the higher orders.
+        Between two steps a latent is interpolated linearly: exact for Euler steps (a rectified flow's, and DDIM's on
+        the scale of `worker.models.diffusers.schedule`), approximate for higher orders.
         """
         self._keep = frozenset(steps)
         self._levels = frozenset(levels)
@@ -33,7 +33,7 @@ class Recorder(PlainHook):
         self._timesteps: dict[str, float] = {}
 
     def finished(self, step: Step) -> None:
-        """Take what is wanted from one finished step."""
+        """Keep the wanted latents of one finished step."""
         entered = step.index + 2  # the step that these latents enter, 1-based
         if entered in self._keep and entered <= step.num_steps:
             self._tensors[latent_name(entered)] = step.latents
@@ -76,7 +76,7 @@ def kept_steps(
 def steps_nearest(timesteps: Sequence[float], wanted: Sequence[float]) -> tuple[int, ...]:
     """Return the steps (1-based, 2 and up) of a full run whose noise levels are nearest to the wanted ones.
 
-    None of a run of one step: only noise enters it.
+    A run of one step has none, since only noise enters it.
     """
     steps = range(2, len(timesteps) + 1)
     if not steps:

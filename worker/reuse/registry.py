@@ -23,14 +23,14 @@ WAYS: Mapping[str, type[Way]] = {
     "active_tokens": ActiveTokens,
     "nothing": Nothing,
 }
-NOISES = ("fresh", "donor")  # which initial noise a run starts from when the user gave no seed
-_OF_THE_PLAN = ("noise",)  # options that are no way's own
-_OF_THE_RUN = ("skipped_steps",)  # said once, whichever way of several it is for
+NOISES = ("fresh", "donor")  # the initial noise of a run for which the user gave no seed
+_OF_THE_PLAN = ("noise",)  # options that belong to no way
+_OF_THE_RUN = ("skipped_steps",)  # given once, whichever of several ways uses it
 _OF_NO_USE = ("donors", "course", "enters_at")  # fields that no plan sets
 
 
 def bind(name: str, options: Options, donors: Sequence[Donor], timesteps: Sequence[float]) -> list[Way]:
-    """Return donors bound to ways of reuse, one hook a way.
+    """Return donors bound to ways of reuse, one hook per way.
 
     Args:
         name: a way, or several joined by `+`: `resume+cache_attention`.
@@ -46,20 +46,20 @@ def bind(name: str, options: Options, donors: Sequence[Donor], timesteps: Sequen
 
 
 def check(name: str, options: Options) -> None:
-    """Raise ValueError unless `bind` would take these; no donor is needed to ask."""
+    """Raise ValueError unless `bind` would accept these; needs no donor."""
     build(name, options)
     check_choice("noise", options.get("noise", "fresh"), NOISES)
 
 
 def requires(name: str, options: Options) -> frozenset[str]:
-    """Return what ways of reuse ask of a donor beside its clean latent, in the words of `keep`."""
+    """Return what ways of reuse need of a donor beside its clean latent, in the terms of `keep`."""
     return frozenset().union(*(way.requires for way in build(name, options)))
 
 
 def read_steps(name: str, options: Options) -> tuple[int, ...]:
-    """Return the steps (1-based) at which ways of reuse read noisy latents; none for those that read no such latent.
+    """Return the steps (1-based) at which ways of reuse read noisy latents, if any.
 
-    A way from elsewhere reads none: its plan runs without a donor.
+    An unknown way reads none: its plan runs without a donor.
     """
     try:
         built = build(name, options)
@@ -69,9 +69,9 @@ def read_steps(name: str, options: Options) -> tuple[int, ...]:
 
 
 def entry(name: str, options: Options, timesteps: Sequence[float]) -> float | None:
-    """Return the timestep at which a run enters its donor's own trajectory; None where it does not.
+    """Return the timestep at which a run enters its donor's own trajectory; None if it does not.
 
-    A way from elsewhere enters nowhere: its plan runs without a donor.
+    An unknown way does not enter: its plan runs without a donor.
     """
     try:
         found = [way for way in build(name, options) if isinstance(way, OwnTrajectory)]
@@ -81,7 +81,7 @@ def entry(name: str, options: Options, timesteps: Sequence[float]) -> float | No
 
 
 def build(name: str, options: Options) -> list[Way]:
-    """Return ways of reuse with their options and no donors; raise ValueError as `bind` does."""
+    """Return ways of reuse with their options but without donors; raise ValueError like `bind`."""
     names = name.split("+")
     own = {key: value for key, value in options.items() if key not in _OF_THE_PLAN}
     if len(names) == 1:
@@ -100,7 +100,7 @@ def build(name: str, options: Options) -> list[Way]:
 
 
 def _of_the_run(name: str) -> set[str]:
-    """Return what a way takes of what is said once for several."""
+    """Return the options given once for several ways that this way takes."""
     return {key for key in _OF_THE_RUN if key in _defaults(name)}
 
 
@@ -124,7 +124,7 @@ def _defaults(name: str) -> Options:
 
 
 def _checked(name: str, value: Any, default: object) -> Any:  # Any: JSON
-    """Return the value of an option as its way takes it; raise ValueError for one of another kind than its default."""
+    """Return an option's value as its way takes it; raise ValueError if its type differs from the default's."""
     if isinstance(default, tuple):
         if not isinstance(value, list | tuple) or not all(map(_is_whole, value)):
             raise ValueError(f"{name} {value!r} is not a list of whole numbers from 0 on")

@@ -1,4 +1,4 @@
-"""Resuming: the run starts from the donor's clean latent under noise of its own (NIRVANA, arXiv 2312.04429)."""
+"""Resuming: the run starts from the donor's clean latent with its own noise added (NIRVANA, arXiv 2312.04429)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Resume(Way):
     """Start from the first donor at the step whose noise level is nearest to `level`, or after `skipped_steps`."""
 
     level: float = 0.88  # t / 1000; lower keeps more of the donor
-    skipped_steps: int | None = None  # in place of a level: the first step that runs is the one after these
+    skipped_steps: int | None = None  # instead of a level: the run starts at the step after these
 
     def __post_init__(self) -> None:
         check_fraction("Resume.level", self.level)
 
     def bind(self, donors: Sequence[Donor], timesteps: Sequence[float]) -> Self:
-        """Return this way with its donors and its level; raise KeyError for a donor that lacks the latent."""
+        """Return this way with its donors and its level; raise KeyError if a donor lacks the latent."""
         for donor in donors:
             donor.get(CLEAN)
         bound = super(Resume, self).bind(donors, timesteps)  # slots: the class is made twice

@@ -1,4 +1,4 @@
-"""What a way of reuse is: options that check themselves, and once donors are bound, a hook of the sampling loop."""
+"""A way of reuse: options that validate themselves and, once donors are bound, a hook of the sampling loop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Way(PlainHook):
 
     @property
     def requires(self) -> frozenset[str]:
-        """What a donor must have kept beside its clean latent, in the words of a namespace's `keep`."""
+        """What a donor must have stored beside its clean latent, in the terms of a namespace's `keep`."""
         return frozenset()
 
     def bind(self, donors: Sequence[Donor], timesteps: Sequence[float]) -> Self:
@@ -26,7 +26,7 @@ class Way(PlainHook):
 
         Raises:
             ValueError: there is no donor.
-            KeyError: a donor does not hold what this way reads; the message says what and what to do.
+            KeyError: a donor lacks what this way reads; the message says what, and the remedy.
         """
         del timesteps
         if not donors:
@@ -35,7 +35,7 @@ class Way(PlainHook):
 
 
 def check_fraction(name: str, value: float) -> None:
-    """Raise ValueError unless an option lies in 0..1."""
+    """Raise ValueError unless an option is within 0..1."""
     if not 0 <= value <= 1:
         raise ValueError(f"{name} {value} is outside 0..1; 0 does nothing, 1 is the full effect")
 

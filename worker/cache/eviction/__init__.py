@@ -1,7 +1,8 @@
-"""Who goes when room is needed: eviction policies by name, and which entries are let in.
+"""Eviction policies by name, and admission of entries.
 
-The classes read a history: simulations and replays run them, and tests hold the service to them. The service itself
-runs `db.eviction`, which reads an index in place of the history; only `coverage` (`worker.cache.room`) runs as it is.
+The classes read a history: simulations and replays run them, and tests compare the service with them. The service
+itself runs `db.eviction`, which reads an index instead of the history; only `coverage` (`worker.cache.room`) runs as it
+is.
 """
 
 from worker.cache.eviction.admission import ADMISSIONS

@@ -8,15 +8,15 @@ Admission = Callable[[Sequence[Entity], Mapping[str, int]], bool]
 
 
 def admit_all(entities: Sequence[Entity], sightings: Mapping[str, int]) -> bool:
-    """Everything enters."""
+    """Admit everything."""
     return True
 
 
 def admit_second_sighting(entities: Sequence[Entity], sightings: Mapping[str, int]) -> bool:
-    """Enters when an earlier prompt of the namespace asked for one of its entities.
+    """Admit a run if an earlier prompt of the namespace asked for one of its entities.
 
-    `sightings` counts earlier look-ups by entity text. Keeps entries out that nobody will ask for again, at the price
-    of one more full run for each entity.
+    `sightings` counts earlier look-ups by entity text. This keeps out entries that nobody will ask for again, at the
+    price of one more full run for each entity.
     """
     return any(sightings.get(entity.text, 0) > 0 for entity in entities)
 

@@ -1,10 +1,10 @@
 """Keep what covers the most demand: similarity-aware, our own.
 
 Demand is what recent prompts asked for: every insert (asked for once, by its own prompt) and every hit, with all
-entries that could have served it; it fades by half every `HALF_LIFE` events. What the cache loses with an entry is the
-demand that no other entry covers: one of two alike donors is worth little however often it is used. Least loss x
-seconds saved per byte goes first, then the least share of demand that others cover too; after each choice the rest is
-reckoned anew.
+entries that could have served it; it halves every `HALF_LIFE` events. By evicting an entry the cache loses the demand
+that no other entry covers: of two similar donors, one is worth little however often it is used. The entry with the
+least loss x seconds saved per byte goes first, then the one with the least share of demand that others cover too; after
+each choice, the others are ranked again.
 """
 
 from collections import Counter, defaultdict, deque
@@ -22,16 +22,16 @@ Rank = tuple[float, float, float, str]
 
 
 class Coverage(Policy):
-    """Least demand that only it covers, first."""
+    """Evicts first what alone covers the least demand."""
 
     def __init__(self, *, seed: int = 0) -> None:
         super().__init__(seed=seed)
         self._demand: deque[frozenset[str]] = deque()
-        self._wanted: Counter[str] = Counter()  # in how much of the demand an entry is named
+        self._wanted: Counter[str] = Counter()  # demand that an entry could serve
         self.alive: set[str] = set()  # entries that can serve
 
     def observe(self, event: Event) -> None:
-        """Remembers who could serve what was asked for, and who is still there."""
+        """Note which entries could serve each request, and which are still resident."""
         if event.kind in (EventKind.INSERT, EventKind.HIT):
             self._ask_for(frozenset((event.entry_id, *event.covers)))
         if event.kind is EventKind.INSERT:
@@ -41,7 +41,7 @@ class Coverage(Policy):
 
     @property
     def wanted(self) -> Collection[str]:
-        """Entries that could have served what was asked for lately; all others are worth nothing, and go first."""
+        """Entries that could have served recent requests; all others are worth nothing and go first."""
         return self._wanted.keys()
 
     def _ask_for(self, served_by: frozenset[str]) -> None:
@@ -62,7 +62,7 @@ class Coverage(Policy):
         heapify(heap)
         while heap:
             rank = heappop(heap)
-            if ranks.get(rank[-1]) != rank:  # reckoned anew since
+            if ranks.get(rank[-1]) != rank:  # ranked again since
                 continue
             yield rank[-1]
             del ranks[rank[-1]]
@@ -73,7 +73,7 @@ class Coverage(Policy):
 
 @dataclass(slots=True)
 class _Covers:
-    """Who of those alive could serve what was asked for, the latest first."""
+    """For each recent request, latest first, the living entries that could serve it."""
 
     able: list[set[str]]
     ages: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))  # entry → where in `able`
@@ -87,7 +87,7 @@ class _Covers:
         return found
 
     def rank(self, entry: EntryRow) -> Rank:
-        """Demand that only an entry covers, and its share of what it covers with others, by value; then its age."""
+        """The demand that only this entry covers, and its share of other demand that it covers, by value; then its age."""
         loss = share = 0.0
         for age in self.ages.get(entry.id, ()):
             number, weight = len(self.able[age]), 0.5 ** (age / HALF_LIFE)
@@ -97,7 +97,7 @@ class _Covers:
         return (loss * value, share * value, entry.last_used, entry.id)
 
     def without(self, entry_id: str) -> set[str]:
-        """Take an entry out; return those that cover something of what it covered."""
+        """Remove an entry; return those that share demand with it."""
         ages = self.ages.pop(entry_id, [])
         for age in ages:
             self.able[age].discard(entry_id)

@@ -20,7 +20,7 @@ class Gdsf(Policy):
         self._priority: dict[str, float] = {}
 
     def observe(self, event: Event) -> None:
-        """Raises the priority at a use; an eviction raises the age of all that follow."""
+        """Raise the priority at a use; an eviction raises the age for all later uses."""
         if event.kind is EventKind.INSERT:
             self._value[event.entry_id] = event.seconds_saved / max(1, event.num_bytes)
             self._uses[event.entry_id] = 0

@@ -1,6 +1,6 @@
-"""Least computationally beneficial and frequently used (NIRVANA, arXiv 2312.04429): uses x compute saved by a use.
+"""Least computationally beneficial and frequently used (NIRVANA, arXiv 2312.04429): uses x compute saved per use.
 
-Making the entry counts as its first use, so that a new entry is worth what one hit would save.
+An entry's creation counts as its first use, so that a new entry is worth what one hit would save.
 """
 
 from collections.abc import Iterator, Sequence

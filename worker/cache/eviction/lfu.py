@@ -1,4 +1,4 @@
-"""Least frequently used: the entry with the fewest hits goes, of equals the longest unused."""
+"""Least frequently used: the entry with the fewest hits goes; of equal ones the longest unused."""
 
 from collections.abc import Iterator, Sequence
 

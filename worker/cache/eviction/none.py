@@ -1,4 +1,4 @@
-"""Keep everything: a full cache takes nothing more."""
+"""Keep everything: a full cache accepts nothing more."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,7 +7,7 @@ from worker.cache.eviction.policy import Policy
 
 
 class Keep(Policy):
-    """Gives up nothing."""
+    """Evicts nothing."""
 
     def order(self, entries: Sequence[EntryRow], now: float) -> Iterator[str]:
         """No entry."""

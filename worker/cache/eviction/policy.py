@@ -1,10 +1,10 @@
 """What an eviction policy is.
 
-A policy reads the history of a namespace through `observe` and answers `order`: which entries go first. It deletes
-nothing. What a policy knows comes from the events and rows alone, so whoever feeds it the same gets the same answer: a
-simulator as it goes, a replay of recorded decisions, the tests. The service runs no policy but `coverage` this way, one
-for each namespace and process (`worker.cache.room`); for the others it reads an index (`db.eviction`), and tests hold
-the two to the same victims.
+A policy reads the history of a namespace through `observe`, and `order` says which entries go first. It deletes
+nothing. It depends only on events and rows, so that a simulator, a replay of recorded decisions and the tests get the
+same answers from the same input. The service runs only `coverage` this way, one for each namespace and process
+(`worker.cache.room`); for the others it reads an index (`db.eviction`), and tests check that both choose the same
+victims.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,10 +19,10 @@ class Policy:
         self.seed = seed
 
     def observe(self, event: Event) -> None:
-        """Takes note of what happened; events come in the order in which they were recorded."""
+        """Read events, which come in the order in which they were recorded."""
 
     def order(self, entries: Sequence[EntryRow], now: float) -> Iterator[str]:
-        """Ids of `entries`, the first to go first. Changes nothing that the policy knows."""
+        """Yield the ids of `entries`, first to go first. Does not change the policy's state."""
         raise NotImplementedError
 
 
@@ -31,8 +31,8 @@ def victims(
 ) -> list[str]:
     """The entries to evict so that `bytes_needed` become free; `entries` are those that may go (resident, not pinned).
 
-    `events` are those that the policy has not seen yet. The list is empty when evicting all that the policy would give
-    up does not free enough: then nothing is evicted and the new entry is refused.
+    `events` are those that the policy has not seen yet. The list is empty if even evicting all that the policy would
+    evict does not free enough: then nothing is evicted and the new entry is refused.
     """
     for event in events:
         policy.observe(event)

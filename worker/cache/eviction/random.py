@@ -1,6 +1,6 @@
 """A seeded random choice: the control that every policy has to beat.
 
-Every entry has a lot, which says nothing of it. One is drawn, and who has the next higher ones goes.
+Every entry has a fixed random lot. One value is drawn, and the entries with the next higher lots go.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ class Random(Policy):
     """Any order; the same for the same seed, time and entries."""
 
     def order(self, entries: Sequence[EntryRow], now: float) -> Iterator[str]:
-        """By lot from the drawn one on, once around."""
+        """By lot, from the drawn value on, once around."""
         drawn = UUID(int=Generator(f"{self.seed}/{now!r}").getrandbits(128))  # noqa: S311 - no secret
         lots = sorted((_lot(entry.id), entry.id) for entry in entries)
         yield from (entry_id for lot, entry_id in lots if lot >= drawn)

@@ -1,7 +1,7 @@
-"""S3-FIFO (SOSP 2023): a small queue filters what is used once, a main queue keeps what is used again.
+"""S3-FIFO (SOSP 2023): a small queue filters entries that are used once, a main queue keeps those used again.
 
-Entry ids never come back, so the ghost list remembers entities: an entry that shows an entity of an evicted one goes
-straight to the main queue.
+Entry ids never recur, so the ghost list holds entities: an entry with an entity of an evicted one enters the main queue
+directly.
 """
 
 from collections import Counter, deque
@@ -12,12 +12,12 @@ from worker.cache.decisions.types import EntryRow, Event, EventKind
 from worker.cache.eviction.policy import Policy
 
 SMALL_SHARE = 0.1  # of the bytes
-MAX_USES = 3  # counts no further
-MAX_PASSED = 256  # entries of the main queue that one eviction lets live on: then the first goes, used or not
+MAX_USES = 3  # uses are counted up to this
+MAX_PASSED = 256  # entries of the main queue that one eviction spares: then the first goes, used or not
 
 
 class S3Fifo(Policy):
-    """The small queue while it is over its share, else the main queue."""
+    """Evicts from the small queue while it is over its share, else from the main queue."""
 
     def __init__(self, *, seed: int = 0) -> None:
         super().__init__(seed=seed)
@@ -30,7 +30,7 @@ class S3Fifo(Policy):
         self.small_bytes = self.main_bytes = 0
 
     def observe(self, event: Event) -> None:
-        """Queues, counts (to 3), and repeats the moves that led to an eviction of its own."""
+        """Queue entries, count uses (to 3), and repeat the moves that led to an eviction of its own."""
         entry_id = event.entry_id
         if event.kind is EventKind.INSERT:
             is_back = any(self.remembered[text] > 0 for text in event.entities)
@@ -45,7 +45,7 @@ class S3Fifo(Policy):
             self._forget(entry_id)
 
     def order(self, entries: Sequence[EntryRow], now: float) -> Iterator[str]:
-        """Entries without history first, then as the queues say, one eviction after the other."""
+        """Entries without history first, then by the queues, one eviction after the other."""
         evictable = {entry.id for entry in entries}
         yield from sorted(evictable - self.sizes.keys())
         ahead = deepcopy(self)

@@ -1,8 +1,8 @@
 """SIEVE (NSDI 2024): a queue in order of insertion and a hand that moves from old to new, around and around.
 
-A hit marks an entry. To evict, the hand passes marked entries, taking their marks, and stops at the first without one.
-Here a mark is a number: the round in which the hand will take the entry. So nothing has to be done to what is passed,
-and rows of a database say the same (`db.eviction`).
+A hit marks an entry. To evict, the hand passes marked entries, removing their marks, and stops at the first unmarked
+one. Here a mark is a number: the round in which the hand will take the entry. So passed entries need no update, and
+rows of a database can represent the same state (`db.eviction`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,16 +14,16 @@ Turn = tuple[int, int]  # round, place in the queue
 
 
 class Sieve(Policy):
-    """First without a mark, from the hand on."""
+    """Evicts the first unmarked entry from the hand on."""
 
     def __init__(self, *, seed: int = 0) -> None:
         super().__init__(seed=seed)
         self._turns: dict[str, Turn] = {}  # oldest first
-        self._hand: Turn = (0, -1)  # of the entry that went last
+        self._hand: Turn = (0, -1)  # of the last evicted entry
         self._num_seen = 0
 
     def observe(self, event: Event) -> None:
-        """Inserts at the new end, marks at a hit, moves the hand at an eviction of its own."""
+        """Insert at the new end, mark at a hit, move the hand at an eviction of its own."""
         round_, _ = self._hand
         if event.kind is EventKind.INSERT:
             if self._turns and not self._is_ahead(next(reversed(self._turns))):
@@ -41,18 +41,18 @@ class Sieve(Policy):
             del self._turns[event.entry_id]
 
     def order(self, entries: Sequence[EntryRow], now: float) -> Iterator[str]:
-        """As the hand would take them if nothing more were used; entries without history come first."""
+        """In the order in which the hand would take them without further uses; entries without history come first."""
         evictable = {entry.id for entry in entries}
         yield from sorted(evictable - self._turns.keys())
         yield from sorted(evictable & self._turns.keys(), key=self._turn)
 
     def _turn(self, entry_id: str) -> Turn:
-        """When the hand takes it. What it has passed, as it was in use, comes again when the hand does."""
+        """When the hand takes it. The turn of a passed entry, which was in use, comes in the next round."""
         turn = self._turns[entry_id]
         if turn > self._hand:
             return turn
         return (self._hand[0] + (0 if self._is_ahead(entry_id) else 1), turn[1])
 
     def _is_ahead(self, entry_id: str) -> bool:
-        """Whether the hand comes to it in this round."""
+        """Whether the hand will still reach it in this round."""
         return self._turns[entry_id][1] > self._hand[1]
