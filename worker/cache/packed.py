@@ -34,7 +34,7 @@ def pack(neighbours: Iterable[Neighbour]) -> Json:
 
 
 def telling(neighbours: Sequence[Neighbour], settings: MatchSettings) -> list[Neighbour]:
-    """Return the neighbours that matter to a decision under these or slightly laxer settings: all near, and the nearest.
+    """Return the neighbours that matter to a decision under these or laxer settings: the near ones, and the nearest.
 
     The nearest is chosen as in `look_up`; the decision on these equals the decision on all.
     """

@@ -87,7 +87,7 @@ class _Covers:
         return found
 
     def rank(self, entry: EntryRow) -> Rank:
-        """The demand that only this entry covers, and its share of all that it covers, by value; then last use and id."""
+        """The demand that only this entry covers, and its share of all that it covers, by value; then use and id."""
         loss = share = 0.0
         for age in self.ages.get(entry.id, ()):
             number, weight = len(self.able[age]), 0.5 ** (age / HALF_LIFE)
