@@ -59,7 +59,7 @@ def request_id(scope: Scope | None = None) -> str:
 
 
 def prefix(scope: Scope) -> str:
-    """Return the path prefix under which a proxy in front offers this service, as the proxy reports it."""
+    """Return the path prefix of this service behind a proxy, as that reports it; the proxy's own requests lack it."""
     given = Headers(scope=scope).get("x-forwarded-prefix", "").rstrip("/")
     return given if _PREFIX.fullmatch(given) else ""
 

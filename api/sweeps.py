@@ -51,9 +51,9 @@ def sweep(storage: Storage, factory: sessionmaker[Session], *, older_s: float) -
 
 
 def _clock(storage: Storage) -> datetime | None:
-    """Return the time by the clock that dates the files, since no other tells their age; None if there is no file.
+    """Return the time by the clock that dates the files, since no other tells their age; None if writing fails.
 
-    On a full disk, which a sweep is to help, the time of the youngest file must do.
+    The disk may be full, which a sweep is to relieve: the youngest file's time then serves as a lower bound.
     """
     try:
         return storage.clock()
@@ -114,8 +114,8 @@ def check_ours(storage: Storage, factory: sessionmaker[Session]) -> None:
 def gone_from_ours_only(storage: Storage, factory: sessionmaker[Session]) -> Iterator[None]:
     """Raise `StorageError` instead of a `Gone` from the block if this storage is not the service's own.
 
-    A process that has just started has not seen the storage's id: an unmounted disk has none, nor has a gateway without
-    files.
+    A process that has just started has not seen the storage's id: an unmounted disk has none, nor has a gateway that
+    has lost sight of its files.
     """
     try:
         yield

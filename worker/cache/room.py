@@ -65,7 +65,7 @@ def as_event(row: CacheEvent | Row[Any]) -> Event | None:  # Any: of columns
 
 
 def admit(factory: sessionmaker[Session], claim: Claim, found: Sequence[Entity], entry: CacheEntry) -> bool:
-    """Return whether the namespace's admission accepts an entry; the job's own look-up does not count as a sighting."""
+    """Return whether an entry fits its budget and is admitted; the job's own look-up does not count as a sighting."""
     with transaction(factory) as session:
         jobs.lock_claimed(session, claim)
         space = session.get_one(Namespace, entry.namespace_id)
