@@ -93,11 +93,9 @@ def inspect(
 
 
 def _folder(model: str, models_dir: Path) -> Path:
-    from shared import model_cards
-
     if model and Path(model).is_dir():
         return Path(model)
-    cards = model_cards.load(models_dir)
+    cards = model_cards.cards_in(models_dir)
     if model not in cards:
         known = ", ".join(sorted(cards)) or "none"
         raise BadInput(f"{model!r} is no folder and no installed model; installed: {known}")

@@ -20,13 +20,13 @@ from api.ids import batch_id
 from cli import local
 from cli.errors import BadInput
 from cli.manifest import BadLine, Line, Manifest, Order
+from cli.model_cards import cards_in
 from db import batches, heartbeats, jobs, keys, metrics, reused_lines
 from db.keys import Caller
 from db.metrics import Spread
 from db.models import Batch, Job, Namespace
 from db.session import connect, sessions, transaction
 from db.states import BatchStatus
-from shared import model_cards
 from shared.generation import GenerationParams, Mode
 from shared.model_cards import ModelCard
 from shared.silence import NO_MORE_JOBS_S
@@ -149,7 +149,7 @@ def of(listed: Manifest, series: str | None = None) -> Night:
     factory = database()
     with local.settings_checked():
         settings = WorkerSettings.model_validate({} if factory else {"DATABASE_URL": "postgresql://none/none"})
-    cards = model_cards.load(settings.models_dir)
+    cards = cards_in(settings.models_dir)
     try:
         embedder = load_embedder(settings.embedder)
     except EmbedderError as error:

@@ -14,6 +14,7 @@ from cli import local, output
 from cli.arguments import AsJson
 from cli.cache.spaces import find_id, of_another
 from cli.errors import BadInput
+from cli.model_cards import cards_in
 from cli.prompt_lists import STDIN, from_stdin
 from shared.formats import duration
 from shared.limits import A_CENTURY
@@ -203,9 +204,7 @@ def _prompts(given: str) -> Iterator[str]:
 
 
 def _card(model: str | None, settings: "WorkerSettings") -> "ModelCard":
-    from shared import model_cards
-
-    cards = model_cards.load(settings.models_dir)
+    cards = cards_in(settings.models_dir)
     name = model or settings.default_model
     if name not in cards:
         raise BadInput(f"model {name!r} is not installed; there is {', '.join(sorted(cards)) or 'none'}")

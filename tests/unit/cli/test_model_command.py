@@ -18,7 +18,8 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from cli import model
+from cli import main, model
+from cli.errors import BadInput
 from shared import model_cards
 from tests import tiny_pipelines
 from worker.cache.decisions.planning import TABLES
@@ -390,3 +391,16 @@ def test_a_card_of_another_family_has_to_give_its_own_steps_and_guidance(tmp_pat
 
     with pytest.raises(ValueError, match="has to give fast_steps, guidance_scale: the defaults are Open-Sora's"):
         model_cards.load(tmp_path)
+
+
+@pytest.mark.parametrize("words", ["model inspect wan", "model ls", "cache try fox", "bulk run {list} --dry-run"])
+def test_a_card_that_cannot_be_read_is_named_by_every_command(monkeypatch, tmp_path, words) -> None:
+    card, prompts = tmp_path / "models" / "wan" / "chai.json", tmp_path / "prompts.txt"
+    card.parent.mkdir(parents=True)
+    card.write_text("[" * 100_000)
+    prompts.write_text("a red fox\n")
+    monkeypatch.setenv("CHAI_MODELS_DIR", str(card.parent.parent))
+    monkeypatch.setenv("CHAI_VAR_DIR", str(tmp_path / "var"))
+
+    with pytest.raises(BadInput, match=rf"^{card}: maximum recursion depth exceeded"):
+        main.app(words.format(list=prompts).split(), prog_name="chai", standalone_mode=False)
