@@ -19,8 +19,8 @@ from tempfile import TemporaryDirectory
 
 import cli
 from cli import start
-from worker.cache.decisions.entities import extract
 from worker.models.embedders import load_embedder
+from worker.prompts.entities import extract
 
 ROOT = Path(__file__).parents[1]
 LATE = ("cli.lab",)  # needs torch

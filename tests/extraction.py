@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from worker.cache.decisions.entities import extract
+from worker.prompts.entities import extract
 
 
 def read(prompt: str) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from pathlib import Path
 import faulty_worker
 
 from api import outbox_relay
-from worker.cache.decisions.entities import extract
 from worker.models.embedders import load_embedder
 from worker.models.registry import FAMILIES
+from worker.prompts.entities import extract
 
 NETWORK = 0x40000000  # CLONE_NEWNET
 LATE = FAMILIES.values()  # what a worker's child imports when it needs it

@@ -21,10 +21,10 @@ from shared import model_cards
 from shared.generation import GenerationParams
 from shared.logs import first_line
 from worker.cache import dry_run
-from worker.cache.decisions.types import Json
 from worker.errors import Unfit
 from worker.jobs.outages import DATABASE_AWAY
 from worker.models import registry
+from worker.prompts.types import Json
 from worker.runtime import Runtime
 
 LOOK_S = 10.0  # between two checks without a notification

@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.cache.decisions.comparison import compare
-from worker.cache.decisions.entities import extract
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.matching import Hit, look_up
-from worker.cache.decisions.types import EntityKind, Extraction, Neighbour
+from worker.cache.decisions.types import Neighbour
 from worker.models.embedder import Embedder
+from worker.prompts.entities import extract
+from worker.prompts.types import EntityKind, Extraction
 
 DATA = Path("tests/data")
 WARM_UP, COUNTED, CAPACITY = 100, 1_000, 110

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from lab.toy_world.world import Clip
 from lab.toy_world.worlds import Caption
-from worker.cache.decisions.entities import whole_prompt
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.models.embedder import Embedder
 from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.schedule import Schedule
 from worker.models.video_model import Step
+from worker.prompts.entities import whole_prompt
 from worker.quality.index import Index
 from worker.reuse.donor import Donor
 from worker.reuse.recorder import Recorder, kept_steps

@@ -13,7 +13,6 @@ from typing import Any
 
 from worker.cache import planner
 from worker.cache.decisions.comparison import compare
-from worker.cache.decisions.entities import extract
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.types import Neighbour
 from worker.cache.eviction import POLICIES
@@ -22,6 +21,7 @@ from worker.cache.simulation.play import Capacity, Setup, play
 from worker.cache.simulation.prepare import Prepared, Progress, Request, prepare
 from worker.cache.simulation.study import Sample, Study
 from worker.models.embedder import Embedder
+from worker.prompts.entities import extract
 
 BUDGETS = (0.02, 0.05, 0.1, 0.2)
 THRESHOLDS = (0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)

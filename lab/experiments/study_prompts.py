@@ -8,8 +8,8 @@ import numpy as np
 
 from lab.toy_world.captions import Shared
 from lab.toy_world.worlds import Spec, World
-from worker.cache.decisions.entities import EntityKind, extract
 from worker.models.embedder import Embedder
+from worker.prompts.entities import EntityKind, extract
 from worker.quality.index import Index
 
 LAYOUT = "layout"  # the pairs whose donor the service's look-up would take the layout of

@@ -40,7 +40,6 @@ from shared.model_cards import ModelCard
 from shared.settings import ROOT
 from worker.cache import planner, room
 from worker.cache.decisions import planning
-from worker.cache.decisions.entities import extractor
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import Plan
 from worker.cache.decisions.types import Neighbour
@@ -54,6 +53,7 @@ from worker.models.opensora.schedule import Schedule
 from worker.models.opensora.stdit3 import STDiT3
 from worker.models.opensora.text import Caption
 from worker.models.video_model import StepHook
+from worker.prompts.entities import extractor
 from worker.reuse.cache_attention import CacheAttention
 from worker.reuse.codec import PRECISIONS, pack, unpack
 from worker.reuse.donor import Donor, latent_name

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from worker.cache.decisions.entities import extractor
+from worker.prompts.entities import extractor
 
 PART = 10_000  # vectors made at once
 NUM_HELD_BACK = 1_000  # prompts that are asked for and not stored

@@ -16,8 +16,9 @@ from shared.generation import Mode, RunPath
 from shared.reasons import Reason
 from worker.cache import tables
 from worker.cache.decisions.planning import PAPER, Case, Plan, Recipe, Table, decide, table_from_rows
-from worker.cache.decisions.types import Entity, EntityKind, Extraction, Neighbour
+from worker.cache.decisions.types import Neighbour
 from worker.cache.namespaces import SpaceSettings, plan_key
+from worker.prompts.types import Entity, EntityKind, Extraction
 from worker.quality.evidence import Bound, Choice, Measured, Verdict, choose
 from worker.quality.plan_table import Calibration, with_misses, write
 

@@ -12,11 +12,11 @@ from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
 from worker.cache import planner, tables
 from worker.cache.decisions import planning
-from worker.cache.decisions.entities import Reads
 from worker.cache.decisions.planning import Plan
-from worker.cache.decisions.types import Extraction, FallbackReason, Json
 from worker.cache.namespaces import SpaceSettings, initial_settings
 from worker.models.embedder import Embedder
+from worker.prompts.entities import Reads
+from worker.prompts.types import Extraction, FallbackReason, Json
 from worker.settings import WorkerSettings
 
 _SHAPE = ("model", "width", "height", "num_frames", "fps")

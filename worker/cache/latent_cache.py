@@ -11,10 +11,10 @@ from shared.generation import GenerationParams, Mode, RunPath
 from shared.model_cards import ModelCard
 from shared.reasons import Reason
 from worker.cache.decisions import planning
-from worker.cache.decisions.entities import Reads
 from worker.cache.decisions.planning import PAPER, Plan, Recipe, Table
-from worker.cache.decisions.types import Extraction, Json
 from worker.models.video_model import Fingerprint
+from worker.prompts.entities import Reads
+from worker.prompts.types import Extraction, Json
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session

@@ -17,7 +17,8 @@ from shared.generation import Mode, RunPath
 from worker.cache.decisions import planning
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import Plan, Table
-from worker.cache.decisions.types import Extraction, Neighbour
+from worker.cache.decisions.types import Neighbour
+from worker.prompts.types import Extraction
 
 OWN = "line "  # prefix of the entry ids of lines, which distinguishes them from stored donors
 SLICE = 1000  # lines ordered at a time: all pairs are compared, and a slice runs while the next one is ordered

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from worker.cache.decisions.match_settings import MatchSettings
-from worker.cache.decisions.types import MOTION, SCENE_COLOUR, STYLE, THINGS, WITH, WITHOUT, EntityKind, Json, Neighbour
+from worker.cache.decisions.types import Neighbour
+from worker.prompts.types import MOTION, SCENE_COLOUR, STYLE, THINGS, WITH, WITHOUT, EntityKind, Json
 
 LAXER = 0.05  # later replays may use thresholds down to this much below those in force
 

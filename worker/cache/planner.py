@@ -20,14 +20,16 @@ from shared.ids import video_id
 from shared.model_cards import ModelCard
 from shared.reasons import Reason
 from worker.cache import packed, tables
-from worker.cache.decisions import entities, planning
+from worker.cache.decisions import planning
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import Case, Plan, Table
-from worker.cache.decisions.types import EntityKind, Extraction, Neighbour
+from worker.cache.decisions.types import Neighbour
 from worker.cache.latent_cache import CachePlan
 from worker.cache.namespaces import SpaceSettings, open_space
 from worker.models.embedder import Embedder
 from worker.models.video_model import Fingerprint
+from worker.prompts import entities
+from worker.prompts.types import EntityKind, Extraction
 from worker.settings import WorkerSettings
 
 extractor = once(entities.extractor)

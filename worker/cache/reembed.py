@@ -16,8 +16,8 @@ from db import cache, namespaces, vetoes
 from db.models import CacheEntity, Namespace
 from db.session import transaction
 from worker.cache.decisions.match_settings import THRESHOLD_NAMES
-from worker.cache.decisions.types import OPAQUE, Entity
 from worker.models.embedder import Embedder
+from worker.prompts.types import OPAQUE, Entity
 
 STEP = 100  # entries per transaction
 

@@ -21,10 +21,11 @@ from db.jobs import Claim
 from db.models import CacheEntry, CacheEvent, Namespace
 from db.session import by_message, transaction
 from shared.storage import Storage, StorageError
-from worker.cache.decisions.types import Entity, EntryRow, Event, EventKind
+from worker.cache.decisions.types import EntryRow, Event, EventKind
 from worker.cache.eviction import ADMISSIONS, victims
 from worker.cache.eviction.coverage import MEMORY, Coverage
 from worker.cache.namespaces import SpaceSettings
+from worker.prompts.types import Entity
 
 logger = logging.getLogger(__name__)
 

@@ -19,13 +19,13 @@ from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
 from shared.storage import FileMissing, Storage, StorageError, latents_name
 from worker.cache import planner, room
-from worker.cache.decisions.entities import Reads
 from worker.cache.latent_cache import CachePlan, Kept, Lent
 from worker.cache.planner import StoredPlan
 from worker.cache.read_through_cache import ReadThroughCache
 from worker.cache.room import Histories
 from worker.models.embedder import Embedder
 from worker.models.video_model import Fingerprint
+from worker.prompts.entities import Reads
 from worker.reuse.donor import BrokenDonor, Donor, UnknownSchema
 from worker.settings import WorkerSettings
 

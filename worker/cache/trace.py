@@ -14,8 +14,9 @@ from worker.cache import packed
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import Plan, table_from_rows
 from worker.cache.decisions.replay import DecisionRow, EvictionRow
-from worker.cache.decisions.types import Entity, Event, Extraction, FallbackReason
+from worker.cache.decisions.types import Event
 from worker.cache.room import as_event
+from worker.prompts.types import Entity, Extraction, FallbackReason
 
 Row = DecisionRow | Event | EvictionRow
 

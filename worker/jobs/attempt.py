@@ -15,7 +15,6 @@ from shared.generation import GenerationParams, Mode
 from shared.ids import video_id
 from shared.logs import first_line
 from worker import fitness
-from worker.cache.decisions.entities import extract
 from worker.errors import Stopped
 from worker.jobs import outcomes
 from worker.jobs.context import JobContext, Parts, RunResult
@@ -23,6 +22,7 @@ from worker.jobs.lease import Lease, claim_job
 from worker.jobs.outages import DATABASE_AWAY
 from worker.jobs.pipeline import LOOK_S, Turn
 from worker.jobs.runner import run
+from worker.prompts.entities import extract
 from worker.quality import monitor
 from worker.runtime import Runtime
 

@@ -11,11 +11,11 @@ from db.jobs import Claim
 from shared.generation import GenerationParams
 from shared.model_cards import ModelCard
 from worker.cache.decisions import planning
-from worker.cache.decisions.entities import Reads
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import Table
 from worker.cache.latent_cache import CachePlan, Kept, Lent
 from worker.models.video_model import Fingerprint
+from worker.prompts.entities import Reads
 from worker.quality.index import Found
 from worker.reuse import codec
 from worker.reuse.donor import CLEAN, Donor

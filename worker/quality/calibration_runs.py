@@ -22,7 +22,6 @@ from worker.cache import planner
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.matching import Hit
 from worker.cache.decisions.planning import Case, Recipe
-from worker.cache.decisions.types import Extraction
 from worker.cache.namespaces import SpaceSettings, identity, initial_settings
 from worker.jobs import pace
 from worker.jobs.context import JobContext
@@ -31,6 +30,7 @@ from worker.jobs.preview import Previews
 from worker.jobs.runner import borrow, compress, decode, denoise, encode
 from worker.models.embedder import Embedder
 from worker.models.video_model import Sampling, VideoModel
+from worker.prompts.types import Extraction
 from worker.quality import candidates
 from worker.quality.calibration_cache import CalibrationCache
 from worker.quality.calibration_record import Made, Record

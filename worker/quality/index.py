@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.cache import planner
-from worker.cache.decisions.entities import extract
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.matching import Hit, look_up
-from worker.cache.decisions.types import Extraction, Neighbour
+from worker.cache.decisions.types import Neighbour
 from worker.models.embedder import Embedder
+from worker.prompts.entities import extract
+from worker.prompts.types import Extraction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,9 @@ from db.session import connect, sessions, transaction
 from shared.generation import Mode
 from worker.cache import planner
 from worker.cache.decisions import planning
-from worker.cache.decisions.types import Entity, Extraction, Neighbour
+from worker.cache.decisions.types import Neighbour
 from worker.cache.namespaces import SpaceSettings
+from worker.prompts.types import Entity, Extraction
 
 DIMS, LIMIT, SAME = 384, 16, 0.8
 NUM_POPULAR, NUM_SMALL, NUM_TEXTS = 16_000, 6_000, 4_000

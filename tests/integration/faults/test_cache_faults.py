@@ -30,7 +30,6 @@ from shared.generation import Mode
 from shared.storage import LATENTS, Storage, StoredFile
 from worker.cache import room
 from worker.cache.decisions import planning
-from worker.cache.decisions.entities import extractor
 from worker.cache.latent_cache import Kept
 from worker.cache.namespaces import SpaceSettings
 from worker.cache.planner import StoredPlan
@@ -39,6 +38,7 @@ from worker.jobs.attempt import generate
 from worker.jobs.outages import retry_database
 from worker.models.opensora.model import OpenSoraModel
 from worker.models.opensora.presets import tiny
+from worker.prompts.entities import extractor
 from worker.reuse.codec import pack
 from worker.reuse.donor import CLEAN, Donor
 from worker.runtime import Runtime

@@ -12,8 +12,8 @@ from db import cache, cache_search, namespaces, vetoes
 from db.models import CacheEntity, Job, Namespace, Pin, Veto
 from db.session import transaction
 from worker.cache import reembed
-from worker.cache.decisions.types import OPAQUE
 from worker.models.embedders import load_embedder
+from worker.prompts.types import OPAQUE
 
 Start = Callable[..., Any]  # Any: the Service of conftest
 STORED = ["a red fox runs through a snowy forest", "two robots play chess in a library", "a lighthouse at dawn"]

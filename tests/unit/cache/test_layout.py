@@ -7,9 +7,10 @@ from shared.generation import GenerationParams, Mode, RunPath
 from shared.model_cards import ModelCard
 from shared.reasons import Reason
 from worker.cache import packed, tables
-from worker.cache.decisions.entities import extract
 from worker.cache.decisions.planning import PAPER, Case, Recipe, decide, overlent_layouts, receipt
-from worker.cache.decisions.types import Extraction, Neighbour
+from worker.cache.decisions.types import Neighbour
+from worker.prompts.entities import extract
+from worker.prompts.types import Extraction
 
 ENTERING = Recipe(path=RunPath.FAST, num_steps=2, reuse="own_trajectory", source="calibrated")
 TABLE = {**PAPER, Case.LAYOUT: (ENTERING,)}

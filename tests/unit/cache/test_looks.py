@@ -4,10 +4,10 @@ import pytest
 
 from shared.generation import Mode
 from shared.reasons import Reason
-from worker.cache.decisions.entities import extractor
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import Plan, decide
 from worker.cache.decisions.types import Neighbour
+from worker.prompts.entities import extractor
 
 extract = extractor("lexicon")
 

@@ -7,11 +7,12 @@ from shared.generation import Mode
 from shared.reasons import Reason
 from worker.cache.decisions.comparison import Verdict, compare
 from worker.cache.decisions.conflicts import has_conflict
-from worker.cache.decisions.entities import extract
 from worker.cache.decisions.match_settings import MatchSettings, Veto
 from worker.cache.decisions.matching import Hit, look_up
 from worker.cache.decisions.planning import decide
-from worker.cache.decisions.types import Entity, EntityKind, Extraction, HitKind, Neighbour
+from worker.cache.decisions.types import HitKind, Neighbour
+from worker.prompts.entities import extract
+from worker.prompts.types import Entity, EntityKind, Extraction
 
 PAIRS = [
     line.split("\t")

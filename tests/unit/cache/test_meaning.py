@@ -6,11 +6,12 @@ import pytest
 
 from shared.generation import Mode
 from shared.reasons import Reason
-from worker.cache.decisions.entities import extract
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.matching import Hit, look_up
 from worker.cache.decisions.planning import decide
-from worker.cache.decisions.types import Entity, Extraction, HitKind, Neighbour
+from worker.cache.decisions.types import HitKind, Neighbour
+from worker.prompts.entities import extract
+from worker.prompts.types import Entity, Extraction
 
 USE = MatchSettings.of_embedder("use-multilingual-v3", {})
 NEWER = (

@@ -3,7 +3,6 @@ import pytest
 from shared.generation import GenerationParams, Mode, RunPath
 from shared.model_cards import ModelCard
 from shared.reasons import Reason
-from worker.cache.decisions.entities import whole_prompt
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import (
     NIRVANA,
@@ -17,8 +16,10 @@ from worker.cache.decisions.planning import (
     receipt,
     without_donors,
 )
-from worker.cache.decisions.types import Entity, EntityKind, Extraction, HitKind, Neighbour
+from worker.cache.decisions.types import HitKind, Neighbour
 from worker.cache.tables import recipes
+from worker.prompts.entities import whole_prompt
+from worker.prompts.types import Entity, EntityKind, Extraction
 
 DOG = Entity(text="brown dog", head="dog", attributes=("brown",))
 BEACH = Entity(text="beach", head="beach", kind=EntityKind.SCENE)

@@ -10,8 +10,8 @@ from shared.generation import Mode, RunPath
 from worker.cache import nights
 from worker.cache.decisions import planning
 from worker.cache.decisions.match_settings import MatchSettings
-from worker.cache.decisions.types import Entity, Extraction
 from worker.cache.nights import Line, Room
+from worker.prompts.types import Entity, Extraction
 
 THINGS = ["fox", "boat", "tree", "lamp", "rock", "door", "shoe", "bell", "kite", "drum"]
 SETTINGS = MatchSettings()

@@ -11,7 +11,8 @@ from shared.generation import Mode
 from worker.cache import packed
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import PAPER, decide
-from worker.cache.decisions.types import Entity, EntityKind, Extraction, Neighbour
+from worker.cache.decisions.types import Neighbour
+from worker.prompts.types import Entity, EntityKind, Extraction
 
 WORDS = ("fox", "red fox", "boat", "old boat", "castle")
 KINDS = (EntityKind.OBJECT, EntityKind.SCENE)

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from worker.cache.decisions.replay import apply
-from worker.cache.decisions.types import Entity, EntryRow, Event, EventKind
+from worker.cache.decisions.types import EntryRow, Event, EventKind
 from worker.cache.eviction import ADMISSIONS, POLICIES, victims
+from worker.prompts.types import Entity
 
 CAPACITY = 40
 

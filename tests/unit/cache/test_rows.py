@@ -8,17 +8,8 @@ from worker.cache.decisions.match_settings import MatchSettings, Veto
 from worker.cache.decisions.matching import MatchedEntity
 from worker.cache.decisions.planning import PAPER, Case, Plan, Recipe, table_from_rows, table_to_rows
 from worker.cache.decisions.replay import DecisionRow, EvictionRow
-from worker.cache.decisions.types import (
-    Entity,
-    EntityKind,
-    EntryRow,
-    Event,
-    EventKind,
-    Extraction,
-    FallbackReason,
-    HitKind,
-    Neighbour,
-)
+from worker.cache.decisions.types import EntryRow, Event, EventKind, HitKind, Neighbour
+from worker.prompts.types import Entity, EntityKind, Extraction, FallbackReason
 
 CAR = Entity(text="red car", head="car", attributes=("red",), kind=EntityKind.OBJECT)
 EXTRACTION = Extraction(entities=(CAR,), style=("4k",), fallback_reason=FallbackReason.NO_NOUNS)

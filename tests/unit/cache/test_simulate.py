@@ -10,12 +10,13 @@ import pytest
 
 from shared.generation import Mode, RunPath
 from shared.reasons import Reason
-from worker.cache.decisions.entities import extract
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import PAPER, decide
 from worker.cache.decisions.replay import DecisionRow, EvictionRow, apply, replay, rerun
-from worker.cache.decisions.types import EntryRow, Event, EventKind, Extraction, Neighbour
+from worker.cache.decisions.types import EntryRow, Event, EventKind, Neighbour
 from worker.cache.eviction import POLICIES, victims
+from worker.prompts.entities import extract
+from worker.prompts.types import Extraction
 
 PROMPTS = [
     json.loads(line)["prompt"] for line in (Path(__file__).parents[2] / "data/entities.jsonl").read_text().splitlines()

@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.generation import Mode
-from worker.cache import decisions, planner
+from worker import prompts
+from worker.cache import planner
 from worker.cache.decisions import planning
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import Plan
 from worker.cache.decisions.replay import apply
-from worker.cache.decisions.types import Entity, EntityKind, EntryRow, Event, EventKind, Extraction, HitKind
+from worker.cache.decisions.types import EntryRow, Event, EventKind, HitKind
 from worker.cache.eviction import ADMISSIONS, POLICIES, victims
 from worker.cache.simulation import bounds, prepare, protocol, study
 from worker.cache.simulation.lookup import FAR, Resident, Rules
@@ -26,6 +27,7 @@ from worker.cache.simulation.orders import RANKS, order
 from worker.cache.simulation.play import Capacity, Phase, Played, Setup, play, sequence
 from worker.cache.simulation.prepare import Prepared, Request, rules
 from worker.models.embedders import load_embedder
+from worker.prompts.types import Entity, EntityKind, Extraction
 
 LINES = (Path(__file__).parents[2] / "data/entities.jsonl").read_text().splitlines()
 PROMPTS = [json.loads(line)["prompt"] for line in LINES]
@@ -350,8 +352,8 @@ def test_the_share_of_the_donors_that_lend_most_is_told() -> None:
 @pytest.mark.parametrize("file", ["entities.py", "english/noun_rules.py", "readers/lexicon.txt"])
 def test_what_is_kept_of_prompts_is_read_anew_when_a_rule_or_a_word_has_changed(tmp_path: Path, file: str) -> None:
     before = rules()
-    folder = tmp_path / "decisions"
-    copytree(Path(decisions.__file__).parent, folder, ignore=ignore_patterns("__pycache__"))
+    folder = tmp_path / "prompts"
+    copytree(Path(prompts.__file__).parent, folder, ignore=ignore_patterns("__pycache__"))
 
     assert rules(folder) == before
     with (folder / file).open("a") as changed:

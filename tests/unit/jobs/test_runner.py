@@ -22,7 +22,6 @@ from shared.model_cards import ModelCard
 from shared.reasons import Reason
 from shared.storage import StorageError, StoredFile
 from worker.cache.decisions import planning
-from worker.cache.decisions.entities import extract
 from worker.cache.latent_cache import CachePlan, Kept, Lent
 from worker.errors import GiveUp
 from worker.jobs import video
@@ -32,6 +31,7 @@ from worker.jobs.progress import report_plan
 from worker.jobs.runner import run, sampling_of, store
 from worker.jobs.video import Encoder
 from worker.models.video_model import Fingerprint, Step
+from worker.prompts.entities import extract
 from worker.reuse.donor import Donor
 
 CARD = ModelCard(name="idle", title="Idle", source="", sizes=("16x16",), fps=8, frames=(2,), full_steps=30)

@@ -8,7 +8,8 @@ import pytest
 from shared.generation import RunPath
 from shared.reasons import Reason
 from worker.cache.decisions.planning import NEVER, Case, Mode, Recipe, decide
-from worker.cache.decisions.types import Entity, Extraction, Neighbour
+from worker.cache.decisions.types import Neighbour
+from worker.prompts.types import Entity, Extraction
 from worker.quality.thresholds import Loss, Rule, above, below, demanding, is_chosen, relaxed, threshold_of
 
 RULE = Rule(tolerance=0.02)

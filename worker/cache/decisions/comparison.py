@@ -9,23 +9,16 @@ from enum import StrEnum
 from functools import lru_cache
 
 from worker.cache.decisions.conflicts import contradict, has_conflict, has_other_nature
-from worker.cache.decisions.english.spelling import zipf
-from worker.cache.decisions.languages import CHINESE, ENGLISH
 from worker.cache.decisions.match_settings import MatchSettings, Veto
-from worker.cache.decisions.memory import MOST_REMEMBERED
-from worker.cache.decisions.readers import lexicon
-from worker.cache.decisions.types import (
-    LANGUAGE,
-    OPAQUE,
-    Entity,
-    EntityKind,
-    Extraction,
-    FallbackReason,
-    Neighbour,
-)
-from worker.cache.decisions.vocabulary.grammar import ADJECTIVES
-from worker.cache.decisions.vocabulary.groups import CONFLICT_GROUPS, NOUN_SYNONYMS
-from worker.cache.decisions.vocabulary.numbers import COUNTS
+from worker.cache.decisions.types import Neighbour
+from worker.prompts.english.spelling import zipf
+from worker.prompts.languages import CHINESE, ENGLISH
+from worker.prompts.memory import MOST_REMEMBERED
+from worker.prompts.readers import lexicon
+from worker.prompts.types import LANGUAGE, OPAQUE, Entity, EntityKind, Extraction, FallbackReason
+from worker.prompts.vocabulary.grammar import ADJECTIVES
+from worker.prompts.vocabulary.groups import CONFLICT_GROUPS, NOUN_SYNONYMS
+from worker.prompts.vocabulary.numbers import COUNTS
 
 
 class Verdict(StrEnum):

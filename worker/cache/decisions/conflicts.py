@@ -6,13 +6,13 @@ A sentence embedder puts "white cat" and "black cat" nearer together than "ship"
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
-from worker.cache.decisions import style_classes
-from worker.cache.decisions.memory import MOST_REMEMBERED
-from worker.cache.decisions.types import LOOKS, STYLE, WITH, WITHOUT
-from worker.cache.decisions.vocabulary.grammar import COMPOUNDS
-from worker.cache.decisions.vocabulary.groups import CONFLICT_GROUPS, HEAD_GROUPS, NATURES, NOUN_SYNONYMS, TIMES
-from worker.cache.decisions.vocabulary.lists import word_set
-from worker.cache.decisions.vocabulary.people import ANIMATE, PERSONS
+from worker.prompts import style_classes
+from worker.prompts.memory import MOST_REMEMBERED
+from worker.prompts.types import LOOKS, STYLE, WITH, WITHOUT
+from worker.prompts.vocabulary.grammar import COMPOUNDS
+from worker.prompts.vocabulary.groups import CONFLICT_GROUPS, HEAD_GROUPS, NATURES, NOUN_SYNONYMS, TIMES
+from worker.prompts.vocabulary.lists import word_set
+from worker.prompts.vocabulary.people import ANIMATE, PERSONS
 
 
 @lru_cache(maxsize=MOST_REMEMBERED)

@@ -7,7 +7,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Any, Self
 
-from worker.cache.decisions.types import Entity, EntityKind, Json
+from worker.prompts.types import Entity, EntityKind, Json
 
 
 class Veto(StrEnum):

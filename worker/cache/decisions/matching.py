@@ -6,26 +6,16 @@ from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from worker.cache.decisions import salience
 from worker.cache.decisions.comparison import Verdict, canonical, compare, language_of
 from worker.cache.decisions.conflicts import marked
-from worker.cache.decisions.languages import ENGLISH
 from worker.cache.decisions.match_settings import MatchSettings
-from worker.cache.decisions.salience import PERSON
-from worker.cache.decisions.types import (
-    MOTION,
-    SCENE_COLOUR,
-    THINGS,
-    WITH,
-    Entity,
-    EntityKind,
-    Extraction,
-    HitKind,
-    Json,
-    Neighbour,
-)
-from worker.cache.decisions.vocabulary.groups import NOUN_SYNONYMS
-from worker.cache.decisions.vocabulary.people import PERSONS
+from worker.cache.decisions.types import HitKind, Neighbour
+from worker.prompts import salience
+from worker.prompts.languages import ENGLISH
+from worker.prompts.salience import PERSON
+from worker.prompts.types import MOTION, SCENE_COLOUR, THINGS, WITH, Entity, EntityKind, Extraction, Json
+from worker.prompts.vocabulary.groups import NOUN_SYNONYMS
+from worker.prompts.vocabulary.people import PERSONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

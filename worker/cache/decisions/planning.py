@@ -16,7 +16,8 @@ from shared.reasons import Reason
 from worker.cache.decisions.comparison import Verdict
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.matching import Hit, MatchedEntity, look_up
-from worker.cache.decisions.types import Extraction, HitKind, Json, Neighbour
+from worker.cache.decisions.types import HitKind, Neighbour
+from worker.prompts.types import Extraction, Json
 
 NEVER = 1.01  # a similarity that no hit reaches
 

@@ -12,8 +12,9 @@ from typing import Any, Self
 from shared.generation import Mode
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import Plan, Table, decide, table_from_rows, table_to_rows
-from worker.cache.decisions.types import EntryRow, Event, EventKind, Extraction, Json, Neighbour
+from worker.cache.decisions.types import EntryRow, Event, EventKind, Neighbour
 from worker.cache.eviction import POLICIES, Policy, victims
+from worker.prompts.types import Extraction, Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

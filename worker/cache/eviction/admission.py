@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from worker.cache.decisions.types import Entity
+from worker.prompts.types import Entity
 
 Admission = Callable[[Sequence[Entity], Mapping[str, int]], bool]
 

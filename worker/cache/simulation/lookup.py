@@ -14,17 +14,9 @@ from worker.cache.decisions.comparison import compare
 from worker.cache.decisions.conflicts import contradict, looks_of, marked
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.matching import Hit, MatchedEntity, is_too_little, look_up, shares_layout
-from worker.cache.decisions.types import (
-    STYLE,
-    WITH,
-    WITHOUT,
-    Entity,
-    EntityKind,
-    Extraction,
-    HitKind,
-    Neighbour,
-)
+from worker.cache.decisions.types import HitKind, Neighbour
 from worker.cache.simulation.prepare import Prepared
+from worker.prompts.types import STYLE, WITH, WITHOUT, Entity, EntityKind, Extraction
 
 FAR = -1.0  # the likeness of a nearest entity that no list holds
 _RARITY = [1.0, 1.0, *(math.sqrt(1 + math.log2(number)) for number in range(2, 4097))]

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from shared.generation import Mode
-from worker.cache import decisions
-from worker.cache.decisions.entities import Extractor
+from worker import prompts
 from worker.cache.decisions.match_settings import MatchSettings
 from worker.cache.decisions.planning import Table
-from worker.cache.decisions.types import Entity, Extraction, FallbackReason
 from worker.models.embedder import Embedder
+from worker.prompts.entities import Extractor
+from worker.prompts.types import Entity, Extraction, FallbackReason
 
 Progress = Callable[[str, int, int], None]  # what is done, how much of it, of how much
 Vectors = np.ndarray[Any, Any]
@@ -231,7 +231,7 @@ def _key(mark: str, text: str) -> bytes:
 
 
 @once
-def rules(folder: Path = Path(decisions.__file__).parent) -> str:
+def rules(folder: Path = Path(prompts.__file__).parent) -> str:
     """Return a fingerprint of everything that an extraction follows from: code and words, here and in packages."""
     digest = hashlib.sha256()
     for file in sorted(file for kind in ("*.py", "*.txt") for file in folder.rglob(kind)):

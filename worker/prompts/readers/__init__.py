@@ -1,0 +1,27 @@
+"""Prompts in other languages than English, one reader a language: `of`."""
+
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from typing import cast
+
+from worker.prompts.readers.reading import Reading
+
+Reader = Callable[[str], Reading]
+
+_MODULES = {"zh": "chinese", "ja": "japanese", "ko": "korean", "de": "german", "ru": "russian"}
+_ROMANCE = ("es", "fr", "pt")
+WITHOUT_BLANKS = ("zh", "ja")  # languages that put no blanks between their words
+
+
+@cache
+def of(language: str) -> Reader | None:
+    """What takes texts of a language apart; None for English and for languages that are compared as a whole.
+
+    The dictionaries are loaded by the first text that is read, not here.
+    """
+    if language in _ROMANCE:
+        return cast(Reader, import_module(f"{__name__}.romance").reader(language))
+    if language in _MODULES:
+        return cast(Reader, import_module(f"{__name__}.{_MODULES[language]}").read)
+    return None
