@@ -1,7 +1,8 @@
 """One run: callers call, blows fall by a seeded plan, then everything heals and the rules are checked."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,28 +37,35 @@ class Target:
 def run(target: Target, *, seed: int, duration_s: float, pause_s: float, say: Callable[[str], None]) -> dict[str, Any]:
     """Attack the service and return the figures of the run; `is_good` says whether every rule held."""
     audit.watch(target.database_url)
-    far = _far_worker(target)
-    striker = Striker(pids=target.pids, far=far)
-    load = Load(target.url, seed=seed, pause_s=0.2)
-    far.start()
-    _wait_for_workers(target, number=2, say=say)
-    load.start()
-    try:
-        _fight(striker, schedule.plan(seed=seed, duration_s=duration_s, pause_s=pause_s), duration_s, say)
-    finally:
-        striker.end_due(every=True)
-        told = load.stop()
-    accepted, deleted = {UUID(id_[-32:]) for id_ in told.accepted}, {UUID(id_[-32:]) for id_ in told.deleted}
-    try:
+    with _far_worker_of(target) as far:
+        striker = Striker(pids=target.pids, far=far)
+        load = Load(target.url, seed=seed, pause_s=0.2)
+        _wait_for_workers(target, number=2, say=say)
+        load.start()
+        try:
+            _fight(striker, schedule.plan(seed=seed, duration_s=duration_s, pause_s=pause_s), duration_s, say)
+        finally:
+            striker.end_due(every=True)
+            told = load.stop()
+        accepted, deleted = {UUID(id_[-32:]) for id_ in told.accepted}, {UUID(id_[-32:]) for id_ in told.deleted}
         verdict = _healed(target, striker, accepted, deleted, say)
-    finally:
-        far.stop()
-        for link in far.links:
-            link.close()
     is_good = verdict.is_good and not told.broken_promises
     said = {"refused": told.num_refused, "broken_promises": told.broken_promises[:10]}
     blows = {"kills": striker.counts.get("kill", 0), "blows": striker.counts}
     return {"seed": seed, "seconds": duration_s, **blows, **verdict.columns(), **said, "is_good": is_good}
+
+
+@contextmanager
+def _far_worker_of(target: Target) -> Iterator[FarWorker]:
+    """Run a worker beside the service for the block; it is of a session of its own, and nobody else would end it."""
+    far = _far_worker(target)
+    try:
+        far.start()
+        yield far
+    finally:
+        far.stop()
+        for link in far.links:
+            link.close()
 
 
 def _wait_for_workers(target: Target, *, number: int, say: Callable[[str], None]) -> None:
