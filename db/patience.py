@@ -1,8 +1,8 @@
-"""How long an answer of the database is waited for, where nobody says that none will come.
+"""A bound on how long a process waits for an answer from the database.
 
-libpq waits for it without end. The kernel ends what nobody acknowledges, but whatever stands between (a proxy, a
-balancer) may take every byte and bring none. So one thread of the process looks after all that is waited for, and shuts
-the line of what is overdue: to who waits, the database went away.
+libpq waits forever. The kernel drops a peer that acknowledges nothing, but a proxy or balancer in between may accept
+every byte and return none. So one thread watches all calls of the process and shuts down the socket of one that is
+overdue; its caller sees a lost connection.
 """
 
 import os
@@ -17,29 +17,29 @@ from typing import Any
 import psycopg2
 import psycopg2.extensions
 
-STATEMENT_S = 45.0  # longer than the server lets one run (30 s), and a commit take
-PING_S = 4.0  # of a connection that was idle
+STATEMENT_S = 45.0  # longer than the server lets a statement run (30 s) or a commit takes
+PING_S = 4.0  # for a connection that was idle
 LOOK_S = 0.5
 
 
 class Connection(psycopg2.extensions.connection):
-    """One whose answers come within `patience_s`; None: whenever they do."""
+    """A connection that is lost when an answer takes longer than `patience_s`; None: it waits forever."""
 
     patience_s: float | None = STATEMENT_S
 
     def commit(self) -> None:
-        """Commit, or raise as for a database that went away."""
+        """Commit; raise as for a lost connection when no answer comes."""
         with waiting(self):
             super().commit()
 
     def rollback(self) -> None:
-        """Roll back, or raise as for a database that went away."""
+        """Roll back; raise as for a lost connection when no answer comes."""
         with waiting(self):
             super().rollback()
 
 
 class Cursor(psycopg2.extensions.cursor):
-    """One of such a connection."""
+    """A cursor of such a connection."""
 
     def execute(self, *args: Any, **options: Any) -> None:
         """Run a statement."""
@@ -53,7 +53,7 @@ class Cursor(psycopg2.extensions.cursor):
 
 
 class _Watch:
-    """What this process waits for, and a thread that shuts the line of what is overdue."""
+    """The calls that this process waits for, and the thread that shuts down the socket of an overdue one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -64,7 +64,7 @@ class _Watch:
         self._overdue_at[id(connection)] = time.monotonic() + patience_s, connection
 
     def end(self, connection: Any) -> None:
-        with self._lock:  # so that no line is shut which is another's by now
+        with self._lock:  # so that no socket is shut down that another connection has by now
             self._overdue_at.pop(id(connection), None)
 
     def _look(self) -> None:
@@ -88,7 +88,7 @@ def _watch(_pid: int) -> _Watch:  # a forked child has none of its parent's thre
 
 @contextmanager
 def waiting(connection: Any) -> Iterator[None]:
-    """Wait in the block for an answer of a connection, for as long as it says."""
+    """Bound the block, which waits for an answer on the connection, by its `patience_s`."""
     patience_s: float | None = getattr(connection, "patience_s", None)
     watch = None if patience_s is None else _own_watch()
     if patience_s is None or watch is None:
@@ -104,5 +104,5 @@ def waiting(connection: Any) -> Iterator[None]:
 def _own_watch() -> _Watch | None:
     try:
         return _watch(os.getpid())
-    except RuntimeError:  # no thread is to be had: it is waited without end, as libpq does
+    except RuntimeError:  # no thread can be started: wait forever, as libpq does
         return None

@@ -1,8 +1,9 @@
-"""What may be asked of a worker over the broker: to look at it, and to stop. All else would leave jobs lying.
+"""Which remote-control commands a worker obeys: those that inspect it, and shutdown.
 
-Celery takes commands of whoever has the broker's password. A revoked task is dropped whenever it comes, and that of a
-job comes under one name until it was begun; a queue that is left, a rate and a smaller pool hold what a worker has
-taken, or is handed, for as long as it lives. What is to run, and when, is said to the service.
+Whoever has the broker's password can send commands to Celery's workers, and several of them strand jobs. A revoked task
+is dropped whenever its message comes, and all messages of a job share one name until it begins. A cancelled queue, a
+rate limit or a smaller pool holds back what the worker has taken for as long as it lives. Jobs are stopped, and workers
+configured, through the service instead.
 """
 
 from typing import Any
@@ -14,7 +15,7 @@ CHANGES = (
     "autoscale",
     "cancel_consumer",
     "election",
-    "hello",  # brings what others have revoked
+    "hello",  # carries what other workers have revoked
     "pool_grow",
     "pool_restart",
     "pool_shrink",
@@ -25,12 +26,12 @@ CHANGES = (
     "time_limit",
 )
 WAY_OUT = (
-    "refused: `chai cancel ID` takes a job back, CHAI_TIME_LIMIT_S limits its time, `chai worker --queues` names queues"
+    "refused: `chai cancel ID` stops a job, CHAI_TIME_LIMIT_S limits its time, `chai worker --queues` chooses queues"
 )
 
 
 def refuse_changes() -> None:
-    """Let this process answer those commands with what to do instead."""
+    """Make this process answer such commands with what to do instead."""
     for name in CHANGES:
         Panel.data[name] = _refuse
 
