@@ -1,4 +1,4 @@
-"""The accelerator: which one, how far it is, how much memory it took."""
+"""The accelerator: which one to use, waiting for it, and how much memory it took."""
 
 import resource
 import sys
@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 def choose(name: str = "auto") -> torch.device:
-    """Return the named device; `auto` is the first of CUDA, Apple's GPU and the CPU that is there.
+    """Return the named device; `auto` is the first available of CUDA, Apple's GPU and the CPU.
 
-    Raises ValueError for one that is not here.
+    Raises ValueError for one that this machine does not have.
     """
     if name != "auto":
         return _named(name)
@@ -35,7 +35,7 @@ def _named(name: str) -> torch.device:
 
 
 def finish(device: torch.device) -> None:
-    """Wait until the device has done what it was given; a clock read after this tells the truth."""
+    """Wait until the device has finished its work, so that a clock read afterwards is right."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -45,8 +45,9 @@ def finish(device: torch.device) -> None:
 def paced(items: Iterable[T], device: torch.device) -> Generator[T]:
     """Yield items, letting the host run at most one ahead of the device.
 
-    Kernels are launched far faster than they run: unpaced, a loop of steps is over on the host before the first step is
-    on the device, and progress and cancelling come too early and too late. One step ahead keeps the device busy.
+    Kernels are launched far faster than they run: unpaced, a loop of steps ends on the host before its first step ends
+    on the device, so progress is reported too early and a job is cancelled too late. One step ahead keeps the device
+    busy.
     """
     if device.type != "cuda":
         yield from items
@@ -62,7 +63,7 @@ def paced(items: Iterable[T], device: torch.device) -> Generator[T]:
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Return what is free on a GPU, with what this process keeps for itself and does not use; None elsewhere."""
+    """Return the bytes free on a GPU, with those that this process reserves and does not use; None elsewhere."""
     if device.type != "cuda":
         return None
     kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -76,15 +77,15 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the most bytes in use: on the device since the reset; without one, by this process since its start."""
+    """Return the most bytes in use: on the GPU since the reset; without a GPU, by this process since its start."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024  # what the kernel counts in
+    unit = 1 if sys.platform == "darwin" else 1024  # the unit of the kernel's figure
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 class OnDevice(ABC):
-    """A model as far as it is the device that answers."""
+    """The methods of a model that only its device has to answer."""
 
     @property
     @abstractmethod

@@ -1,4 +1,4 @@
-"""What a device's errors mean. Needs no torch: whoever raised one of its errors has loaded it."""
+"""What a device's errors mean. Does not import torch: if one of its errors was raised, torch is already loaded."""
 
 import gc
 import platform
@@ -7,16 +7,16 @@ import sys
 import traceback
 from typing import Any
 
-_NO_MEMORY = re.compile(  # said by what has no class for it: the CPU's allocator, CUDA's driver and libraries
+_NO_MEMORY = re.compile(  # from what has no error class for it: the CPU's allocator, CUDA's driver and libraries
     r"can't allocate memory|not enough memory|(CUDA|HIP)\b.*: out of memory|_STATUS_ALLOC_FAILED"
 )
 _GIVEN_UP = re.compile(r"(CUDA|HIP)( driver)? error")
-DEVICE_BROKEN = 70  # exit status of a child whose device gave up; the pool starts a new one
-CROWDED = 0.25  # of a device's memory; a process takes one or two per cent beside what it reserves
+DEVICE_BROKEN = 70  # exit status of a child whose device broke; the pool starts a new child
+CROWDED = 0.25  # share of a device's memory; a process takes one or two per cent besides what it reserves
 
 
 class DeviceLost(RuntimeError):
-    """A device of this process, or a process that works on one for it, answers no more."""
+    """A device of this process, or a process that works on one for it, no longer answers."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -35,7 +35,7 @@ def is_crowded() -> bool:
     for device in range(torch.cuda.device_count()):
         own = torch.cuda.memory_reserved(device)
         if own == 0:
-            continue  # to ask would take memory of it
+            continue  # asking would take memory on it
         free, whole = torch.cuda.mem_get_info(device)
         if whole - free - own >= CROWDED * whole:
             return True
@@ -49,24 +49,24 @@ def is_broken(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and not is_out_of_memory(error) and bool(_GIVEN_UP.search(str(error)))
 
 
-TOO_LARGE = (  # what is to be said of a model, and what its owner can do
+TOO_LARGE = (  # what to say of a model, and what its owner can do
     "does not fit this device's memory; set offload (model, then group), vae_tiling, quantization (float8) or "
     "smaller sizes in its card"
 )
 
 
 def told(error: BaseException) -> str:
-    """Return what broke, for whoever measures or tries something on this device."""
+    """Return a message about what broke, for commands that measure or try something on this device."""
     if is_out_of_memory(error):
         return "it does not fit this device's memory"
     return f"it broke: {type(error).__name__}: {error}"
 
 
 def forget(error: BaseException) -> None:
-    """Let go of what the frames of an error hold, and of those that it came from.
+    """Clear the local variables in the frames of an error, and of those that caused it.
 
-    An error that is looked at keeps all that stood in the functions which it ended: the tensors of a run, half a model.
-    Whatever is tried next would not find room beside them. Functions that still run keep what is theirs.
+    An error, while it is handled, keeps the local variables of the functions that it ended: the tensors of a run, half
+    a model. The next attempt would have no room beside them. Functions that are still running keep their variables.
     """
     left, seen = [error], set[int]()
     while left:
@@ -79,7 +79,7 @@ def forget(error: BaseException) -> None:
 
 
 def free_memory() -> None:
-    """Give back what a run that broke left behind."""
+    """Free the memory that a failed run left behind."""
     gc.collect()
     torch: Any = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():

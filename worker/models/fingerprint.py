@@ -1,7 +1,7 @@
-"""What of a pipeline shapes its latents, as short texts that can be compared.
+"""Fingerprints: everything in a pipeline that shapes its latents, as short texts that can be compared.
 
-A fingerprint names what caches and calibrated plans belong to, so it must not change with a library that does the same
-in other words: of what transformers loads, only what it does counts, and not how a version of it is told so.
+Caches and calibrated plans belong to a fingerprint, so it must not change when a library merely spells the same thing
+differently: for parts that transformers loads, only their behaviour counts, not how a version configures it.
 """
 
 import hashlib
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from worker.models.video_model import Fingerprint
 
 _SAMPLE = 64  # values of each tensor that enter the fingerprint
-_OF_THE_PIPELINE = ("time_shift", "spacing", "aesthetic_score")  # the rest is what a call gets that names none
-_OF_AN_ENCODER = (  # of its configuration: what the same weights compute another text with
+_OF_THE_PIPELINE = ("time_shift", "spacing", "aesthetic_score")  # the rest are defaults of a call
+_OF_AN_ENCODER = (  # settings with which the same weights compute other features of a text
     *("num_heads", "num_attention_heads", "num_key_value_heads", "feed_forward_proj", "hidden_act"),
     *("layer_norm_epsilon", "layer_norm_eps", "rms_norm_eps", "rope_parameters"),
     *("relative_attention_num_buckets", "relative_attention_max_distance"),
@@ -33,10 +33,10 @@ def identify(pipeline: Any) -> Fingerprint:  # Any: ChaiPipeline, whose parts di
 
 
 def revision(parts: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:  # Any: of diffusers and transformers
-    """Return 16 hex digits of the parts of a pipeline by name, and of what else was chosen.
+    """Return a hash, 16 hex digits, of the named parts of a pipeline and of the other choices.
 
-    Of each part: its configuration, its weights, or what a tokenizer makes of words. Reads a few values of each
-    tensor, so that it takes no time on a GPU.
+    Of each part, it covers the configuration and weights, or what a tokenizer makes of words. It reads a few values of
+    each tensor, so it takes no time on a GPU.
     """
     digest = hashlib.sha256(_text(chosen))
     for name, part in sorted(parts.items()):
@@ -49,10 +49,10 @@ def revision(parts: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:  # Any
 
 
 def require_numbers(source: str, parts: Mapping[str, Any]) -> None:  # Any: as above
-    """Raise OSError where weights are no numbers: whatever such a model makes is black.
+    """Raise OSError for weights that are not finite: such a model makes nothing but black.
 
-    Looks at the values that enter a fingerprint, so it finds weights that are broken as a whole; what a single value
-    spoils, `require_finite` finds in the first video.
+    Looks at the values that enter a fingerprint, so it finds weights that are broken as a whole; the damage of a single
+    value is found by `require_finite` in the first video.
     """
     weights = (
         (f"{name}.{key}", tensor)
@@ -74,7 +74,7 @@ def _text(values: Mapping[str, Any]) -> bytes:
 
 
 def _settings(part: Any) -> Mapping[str, Any]:
-    """Return what a part goes by, besides weights."""
+    """Return the settings of a part that matter besides its weights."""
     config = getattr(part, "config", {})
     if hasattr(config, "get_text_config"):  # of transformers
         return {name: getattr(config.get_text_config(), name, None) for name in _OF_AN_ENCODER}

@@ -6,7 +6,7 @@ _BEGINS = b"version https://git-lfs.github.com/"
 
 
 def refusal(path: Path) -> str | None:
-    """Return a sentence where a file is such a pointer; None for any other. Raises OSError."""
+    """Return a message if a file is such a pointer, else None. Raises OSError."""
     with path.open("rb") as file:
         is_pointer = file.read(len(_BEGINS)) == _BEGINS
     return (

@@ -1,4 +1,4 @@
-"""What every embedder does the same way: the vectors of the last phrases are kept, and a phrase is known or not."""
+"""What all embedders share: they keep the vectors of the last phrases, and tell whether a phrase is known."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -25,7 +25,7 @@ class KeepingEmbedder(ABC):
         self.name = name
         self.dim = dim
         self._num_kept = num_kept
-        self._lock = threading.Lock()  # a question may come while a job is planned
+        self._lock = threading.Lock()  # a request may come while a job is being planned
         self._kept: OrderedDict[str, np.ndarray[Any, Any]] = OrderedDict()
         self._share = lru_cache(num_kept)(self._unknown_share)
 
@@ -35,7 +35,7 @@ class KeepingEmbedder(ABC):
 
     @abstractmethod
     def _unknown_share(self, phrase: str) -> float:
-        """Share of the tokens of a phrase that stand for what was never seen."""
+        """Share of the tokens of a phrase that are unknown."""
 
     def embed(self, phrases: Sequence[str]) -> list[list[float]]:
         """One vector of unit length for each phrase, in order."""
@@ -47,7 +47,7 @@ class KeepingEmbedder(ABC):
         return [vector.tolist() for vector in vectors]
 
     def knows(self, phrase: str) -> bool:
-        """Whether most of its words are known; the vectors of other phrases may agree about nothing."""
+        """Whether most of the phrase's words are known; otherwise its vector may resemble any other by chance."""
         with self._lock:
             return self._share(phrase) <= MAX_UNKNOWN
 

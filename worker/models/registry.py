@@ -19,22 +19,22 @@ TextPlace = Literal["keep", "exact", "offload", "int8"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """What to trade for speed or memory, in plain values; a family does what it can of it."""
+    """What to trade for speed or memory, in plain values; a family applies what it can."""
 
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     mode: EngineMode = "off"  # auto: compile on a GPU
     dtype: DtypeName = "auto"  # auto: bfloat16 on a GPU, as the files hold it elsewhere
     text: TextPlace = "keep"
-    second_device: str | None = None  # cuda:1: makes half of each guided step
+    second_device: str | None = None  # cuda:1: computes half of each guided step
     text_cache: Path | None = None  # folder for what text encoders made of prompts
     text_cache_bytes: int = 2 << 30
-    card_folder: Path | None = None  # beside what else a card names: LoRAs; `load` sets it
+    card_folder: Path | None = None  # where other files that the card names lie, such as LoRAs; set by `load`
 
 
 Loader = Callable[[ModelCard, str, EngineOptions], VideoModel]
 
-# transformers changes its own classes while it loads: of two loads at once one may undo what the other still needs, and
-# the loads of this process that follow then leave weights out. So one loads at a time.
+# transformers changes its own classes while it loads: of two loads at once, one may undo what the other still needs,
+# and later loads of this process then leave weights out. So only one loads at a time.
 LOADING = RLock()
 
 FAMILIES: Mapping[str, str] = {  # name in a card → module whose `load` is a Loader
@@ -60,7 +60,7 @@ def load(card: ModelCard, models_dir: Path, options: EngineOptions) -> VideoMode
 
 
 def reader(card: ModelCard, models_dir: Path) -> Callable[[str], str] | None:
-    """Return what the model of a card reads of a prompt, without its weights; None where only the model can tell."""
+    """Return a function that gives the part of a prompt that the card's model reads; None if that needs its weights."""
     folder = models_dir / card.name / card.source
     if card.family != "opensora" or not (folder / "tokenizer").is_dir():
         return None
@@ -69,7 +69,7 @@ def reader(card: ModelCard, models_dir: Path) -> Callable[[str], str] | None:
 
 
 def limit_threads(num_threads: int) -> None:
-    """Let one operation on the CPU use this many threads."""
+    """Limit an operation on the CPU to this many threads."""
     _module("torch").set_num_threads(num_threads)
 
 

@@ -1,8 +1,8 @@
-"""What text encoders made of prompts, kept on this machine's disk: a night of prompts encodes each of them once.
+"""The outputs of text encoders, kept on this machine's disk: a night of prompts encodes each of them once.
 
 A file holds the tensors of one text under a hash of the text and of the encoder's weights, with a checksum of its own.
-Nothing else than speed depends on it: a file that cannot be read, or that the disk has changed, is encoded again, and a
-disk that refuses costs only the copy.
+Only speed depends on it: if a file cannot be read or was damaged, its text is encoded again; if the disk refuses a
+write, only the copy is lost.
 """
 
 import json
@@ -30,7 +30,7 @@ def text_cache(folder: Path | None, *, encoder: str, max_bytes: int) -> "TextCac
 
 
 class TextCache:
-    """Tensors by encoder and text, in a folder that never holds more than so many bytes."""
+    """Tensors by encoder and text, in a folder of limited size."""
 
     def __init__(self, folder: Path, *, encoder: str, max_bytes: int) -> None:
         self._folder = folder
@@ -38,7 +38,7 @@ class TextCache:
         self._max_bytes = max_bytes
 
     def get(self, text: str) -> dict[str, Tensor | None] | None:
-        """Return the tensors of a text, on the CPU; None when there are none that can be read."""
+        """Return the tensors of a text, on the CPU; None if there are none or they cannot be read."""
         path = self._path(text)
         try:
             with safe_open(path, framework="pt") as file:
@@ -58,7 +58,7 @@ class TextCache:
         return tensors
 
     def put(self, text: str, tensors: Tensors) -> None:
-        """Keep tensors of a text; None stands for a tensor that there is not."""
+        """Keep the tensors of a text; None stands for a missing one."""
         kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items() if tensor is not None}
         said = {"names": json.dumps(list(tensors)), "crc32": _checksum({name: kept.get(name) for name in tensors})}
         content = save(kept, metadata=said)

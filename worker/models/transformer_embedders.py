@@ -1,4 +1,4 @@
-"""Embedders of transformers: their modules take seconds to import, and the default embedder needs none of them."""
+"""Embedders that use transformers, apart because it takes seconds to import and the default embedder does without."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from worker.models.fingerprint import revision
 from worker.models.keeping_embedder import NUM_KEPT, USE, EmbedderError, KeepingEmbedder
 
 BATCH = 64
-_NOT_COUNTED = 2  # positions that models like RoBERTa's leave before the first token
+_NOT_COUNTED = 2  # positions that models like RoBERTa leave before the first token
 
 
 class TransformerEmbedder(KeepingEmbedder):
@@ -47,7 +47,7 @@ class TransformerEmbedder(KeepingEmbedder):
 
 @contextmanager
 def _without_bars() -> Iterator[None]:
-    """Draw no bar of weights that load in a blink: it would stand between the lines of whoever embeds a phrase."""
+    """Show no progress bar for weights that load in a blink: it would get into the output of a command."""
     had_bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
@@ -72,7 +72,7 @@ def load(name: str) -> TransformerEmbedder:
             f"download it first with `hf download {name}`, or use {USE!r}"
         ) from error
     dim: Any = model.config.projection_dim if is_clip else model.config.hidden_size
-    # A folder or repository may hold another model tomorrow, whose vectors are of another space.
+    # The same folder or repository may hold another model tomorrow, with vectors of another space.
     space = f"{name}@{revision({'model': model, 'tokenizer': tokenizer}, {})}"
     return TransformerEmbedder(space, model, tokenizer, dim=dim, is_clip=is_clip)
 
@@ -86,7 +86,7 @@ def load_minilm(folder: Path) -> TransformerEmbedder:
 
 
 def _limit(tokenizer: Any, config: Any) -> int | None:
-    """Return how many tokens a model takes where its tokenizer does not say; None where that does."""
+    """Return how many tokens a model takes if its tokenizer does not say; None if it does."""
     positions: int | None = getattr(config, "max_position_embeddings", None)
     return None if positions is None or tokenizer.model_max_length <= positions else positions - _NOT_COUNTED
 
@@ -98,7 +98,7 @@ def _masked_mean(output: Any, mask: Tensor) -> Tensor:
 
 
 def _projected(output: Any, mask: Tensor) -> Tensor:
-    del mask  # CLIP pools at its end token itself
+    del mask  # CLIP itself pools at its end token
     projected: Tensor = output.text_embeds
     return projected
 

@@ -1,8 +1,8 @@
 """What a job knows of a video model, and what a way of reuse may ask of its sampling loop. Needs no torch.
 
-A `VideoModel` turns a request into frames in four verbs: encode, sample, decode, and timesteps for whoever plans. A
-`StepHook` is called at the five places of the loop where something from outside may come in. No hooks is the plain
-model to the bit.
+A `VideoModel` turns a request into frames in three verbs: encode, sample, decode; planners ask it for timesteps. A
+`StepHook` is called at the five places of the loop where reuse may step in. Without hooks it is the plain model to the
+bit.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 
 class RequestError(ValueError):
-    """A request that this model can make nothing of, on whatever machine; the message says what to ask for instead."""
+    """A request that this model cannot fulfil on any machine; the message says what to ask for instead."""
 
 
 def require_finite(is_finite: bool, card: ModelCard) -> None:
-    """Raise FloatingPointError where a model ran out of its numbers: the picture of that is black, and no video."""
+    """Raise FloatingPointError if values are not finite (a number overflowed): the video would be black."""
     if not is_finite:
         raise not_finite(card)
 
 
 def not_finite(card: ModelCard) -> FloatingPointError:
-    """Return the error of a model that ran out of its numbers, with what its operator can do."""
+    """Return the error for values that are not finite, with what the operator can do."""
     return FloatingPointError(
         f"{card.name} made values that are no numbers; float16 has too small a range for many models, so give it "
         "bfloat16 or float32 (`dtype` in its card, CHAI_ENGINE_DTYPE), or less guidance; where that changes nothing, "
@@ -40,7 +40,7 @@ def not_finite(card: ModelCard) -> FloatingPointError:
 
 
 def why_no_such_block(options: Mapping[str, Any], num_blocks: int) -> str | None:
-    """Return a sentence where options of Cache Attention name blocks that a network has not: none reads a donor."""
+    """Return a message if Cache Attention's options name blocks that a network does not have, which none would read."""
     beyond = sorted(block for block in options.get("blocks", ()) if block >= num_blocks)
     if not beyond:
         return None
@@ -59,7 +59,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
-    """Two models of one fingerprint make the same latents of the same noise and prompt."""
+    """Two models with the same fingerprint make the same latents from the same noise and prompt."""
 
     revision: str  # of weights and configuration
     latent_dtype: str  # that the model runs in
@@ -88,7 +88,7 @@ class CachedLatents:
 
 @dataclass(slots=True, kw_only=True)
 class Computed:
-    """Which tokens a forward computes, and what the left-out ones are seen as by the others: their last full forward.
+    """Which tokens a forward computes; the others are attended to as they were in the last full forward.
 
     The network fills `kept` in a full forward and keeps the active tokens' part of it up to date in the others.
     """
@@ -98,7 +98,7 @@ class Computed:
 
     @property
     def num_bytes(self) -> int:
-        """What is kept, in bytes."""
+        """The size of `kept`, in bytes."""
         return sum(part.numel() * part.element_size() for pair in self.kept for part in pair)
 
 
@@ -116,26 +116,26 @@ class Step:
 
 
 class StepHook(Protocol):
-    """What may come into a run from outside, and watch it, at the five places of the sampling loop."""
+    """Changes or watches a run at the five places of the sampling loop."""
 
     def start(self, latents: Tensor, timesteps: Sequence[float], first: int) -> tuple[int, Tensor]:
         """Return the step to start at (0-based) and the latent (B, C, T, H, W) that enters it."""
 
     def attention(self, index: int, timestep: float, batch: int) -> CachedLatents | None:
-        """Return what self-attention reads at step `index` (0-based) of a batch of prompts; None: its own tokens."""
+        """Return what self-attention reads at step `index` (0-based) of a batch of prompts; None = its own tokens."""
 
     def computes(self, index: int) -> Computed | None:
-        """Return which tokens step `index` (0-based) computes; None: all, and nothing is kept of them."""
+        """Return which tokens step `index` (0-based) computes; None = all, and nothing of them is kept."""
 
     def velocity(self, velocity: Tensor, latents: Tensor, index: int, timestep: float) -> Tensor:
-        """Return the velocity (B, C, T, H, W) that step `index` is made with."""
+        """Return the velocity (B, C, T, H, W) to use in step `index`."""
 
     def finished(self, step: Step) -> None:
         """Take note of a finished step."""
 
 
 class PlainHook:
-    """Asks for nothing: every place of the loop stays as it is. Hooks override what they need."""
+    """Does nothing at any of the five places. Hooks override what they need."""
 
     __slots__ = ()
 
@@ -155,12 +155,12 @@ class PlainHook:
         return None
 
     def velocity(self, velocity: Tensor, latents: Tensor, index: int, timestep: float) -> Tensor:
-        """Leave the velocity as it was predicted."""
+        """Leave the velocity as predicted."""
         del latents, index, timestep
         return velocity
 
     def finished(self, step: Step) -> None:
-        """Take no note."""
+        """Do nothing."""
 
 
 class VideoModel(Protocol):
@@ -168,11 +168,11 @@ class VideoModel(Protocol):
 
     @property
     def card(self) -> ModelCard:
-        """What may be asked of the model, and its own steps and guidance."""
+        """What requests may ask of the model, and its own steps and guidance."""
 
     @property
     def device(self) -> Any:
-        """The device that latents live on; whoever lends to a run brings tensors there."""
+        """The device that latents live on; tensors of a donor must be brought there."""
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -180,26 +180,26 @@ class VideoModel(Protocol):
 
     @property
     def engine(self) -> Mapping[str, str]:
-        """What was asked for speed, and what became of it: `on`, or `off` and why; and what of a LoRA is left out."""
+        """The settings for speed and what became of each (`on`, or `off` and why), and the unused parts of LoRAs."""
 
     @property
     def prepares_aside(self) -> bool:
-        """Whether a job may ask for shapes, timesteps and its text while another one is denoised or decoded."""
+        """Whether one job may ask for shapes, timesteps and its text while another is being denoised or decoded."""
 
     def refuses(self, way: str, options: Mapping[str, Any]) -> str | None:
-        """Return a sentence on why a way of reuse, or several joined by `+`, cannot be had here; None where it can."""
+        """Return why a way of reuse, or several joined by `+`, does not work with this model; None if it does."""
 
     def latent_shape(self, params: GenerationParams) -> tuple[int, int, int, int]:
-        """Return channels, frames, height and width of the latents of a request; raise ValueError for its size."""
+        """Return channels, frames, height and width of a request's latents; raise ValueError for an impossible size."""
 
     def timesteps(self, params: GenerationParams, sampling: Sampling) -> list[float]:
         """Return the noise level (0..1000) at which each step of a run begins."""
 
     def guidance(self, sampling: Sampling) -> list[float]:
-        """Return the guidance scale of each step; 1 means that the prompt's half runs alone, at half the cost."""
+        """Return the guidance scale of each step; 1 means that only the prompt's half runs, at half the cost."""
 
     def reads(self, prompt: str) -> str:
-        """Return the part of a prompt that the text encoder gets: cleaned, and cut behind its limit."""
+        """Return the part of a prompt that the text encoder gets: cleaned, and cut at its limit."""
 
     def encode(self, params: GenerationParams) -> Any:
         """Return the prompt and the negative prompt as `sample` takes them."""
@@ -207,16 +207,16 @@ class VideoModel(Protocol):
     def sample(
         self, encoding: Any, params: GenerationParams, sampling: Sampling, *, seed: int, hooks: Sequence[StepHook] = ()
     ) -> Generator[Step]:
-        """Denoise; yield after every step, the device at most one step behind. Closing it ends the run there."""
+        """Denoise; yield after every step, the device at most one step behind. Closing the generator ends the run."""
 
     def decode(self, latents: Tensor, params: GenerationParams) -> NDArray[np.uint8]:
         """Return the frames (T, H, W, 3) of finished latents (1, C, T', h, w)."""
 
     def decode_parts(self, latents: Tensor, params: GenerationParams) -> Iterator[NDArray[np.uint8]]:
-        """Yield the same frames in order, a few at a time: whoever writes them need not wait for the last."""
+        """Yield the same frames in order, a few at a time, so that writing them need not wait for the last."""
 
     def finish(self) -> None:
-        """Wait until the device has done what it was given: a clock read after this tells the truth."""
+        """Wait until the device has finished its work, so that a clock read afterwards is right."""
 
     def reset_peak_memory(self) -> None:
         """Begin a new measurement of `peak_memory`."""

@@ -1,8 +1,8 @@
 """Cache Attention in transformers of diffusers whose video tokens attend to each other alone: Wan and LTX.
 
-Nothing of a network is written down twice. The donor's latent is embedded by the network's own layer; a block is run on
-it as far as its self-attention, whose processor takes note of what arrives and stops the block there: the donor's
-tokens, normed and modulated as this step modulates its own. The block's real run then gets them as keys and values.
+No part of a network is written again here. The network's own layer embeds the donor's latent; a block is run on it as
+far as its self-attention, whose processor records what arrives and stops the block there: the donor's tokens, normed
+and modulated as this step modulates its own. The block's real run then gets them as keys and values.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Embed = Callable[[Any, Tensor, Layout], Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a kind of transformer takes a donor in."""
+    """Where a kind of transformer reads a donor."""
 
     blocks: str  # name of the list of blocks
     embed: Embed  # (b, C, T, H, W) → tokens (b, N, D)
@@ -52,7 +52,7 @@ _NETWORKS = ("transformer", "transformer_2", "unet")
 
 
 def networks_of(parts: Collection[str]) -> list[str]:
-    """Return which parts denoise: two where one takes the noisy half of the steps and one the rest, or a unet."""
+    """Return the names of the parts that denoise: a unet, or one transformer, or two that share the steps."""
     return [name for name in _NETWORKS if name in parts]
 
 
@@ -63,7 +63,7 @@ def transformers(pipeline: Any) -> list[Any]:
 
 
 def why_not(pipeline: Any) -> str | None:
-    """Return a sentence on why the networks of a pipeline take no donor in; None where they may."""
+    """Return why the networks of a pipeline cannot read a donor; None if they may."""
     if any(getattr(network, "_parallel_config", None) is not None for network in transformers(pipeline)):
         return "Its forwards are cut into parts for several devices (context_parallel), and a donor's tokens are not."
     kinds = [type(network).__name__ for network in transformers(pipeline)]
@@ -76,12 +76,12 @@ def why_not(pipeline: Any) -> str | None:
 
 
 def num_blocks(pipeline: Any) -> int:
-    """Return how many blocks each network of a pipeline has that takes donors in."""
+    """Return how many blocks that can read donors each network of a pipeline has."""
     return min(len(getattr(network, PLACES[type(network).__name__].blocks)) for network in transformers(pipeline))
 
 
 class _Noted(Exception):  # control flow within this file
-    """What arrived at a self-attention that was only to take note."""
+    """Carries what arrived at a self-attention that was only to record it."""
 
     def __init__(self, tokens: Tensor) -> None:
         self.tokens = tokens
@@ -103,7 +103,7 @@ class _Lending:
         self.keys.clear()
 
     def is_read(self, block: int) -> bool:
-        """Whether a block reads the donor in this forward; the half without the prompt may have to do without."""
+        """Whether a block reads the donor in this forward; guidance's half without the prompt may not."""
         cached = self.cached
         if cached is None or not cached.acts_in(block):
             return False
@@ -116,7 +116,7 @@ class _Lending:
 
 
 class _Processor:
-    """Stands before a block's own processor of self-attention."""
+    """Wraps a block's own self-attention processor."""
 
     def __init__(self, own: Any, block: int, lending: _Lending) -> None:
         self.own, self.block, self.lending = own, block, lending
@@ -131,7 +131,7 @@ class _Processor:
         rotary: Any = None,
         **options: Any,
     ) -> Tensor:
-        """Attend to the tokens of donors where some are lent."""
+        """Attend to the donors' tokens if there are any."""
         if self.is_noting:
             raise _Noted(hidden_states)
 
@@ -143,8 +143,8 @@ class _Processor:
         if cached is None or donors is None:
             return attend(hidden_states, encoder_hidden_states, rotary)
         keys = (hidden_states, *donors) if cached.extend else donors
-        # Processors turn queries and keys by the same positions. So that every donor's keys keep theirs, the queries
-        # are repeated as often, and only the first of them are wanted: the sum over all keys, to the bit of one donor.
+        # Processors rotate queries and keys by the same positions. So that every donor's keys keep theirs, the queries
+        # are repeated as often, and only the first are used: the sum over all keys; with one donor, to the bit.
         times, count = len(keys), hidden_states.shape[1]
         queries = hidden_states.repeat(1, times, 1) if times > 1 else hidden_states
         positions = rotary if times == 1 else _repeated(rotary, times)
@@ -158,25 +158,25 @@ class _Processor:
 
 
 def _repeated(rotary: Any, times: int) -> Any:
-    """Return the positions (1, N, ...) of a row of tokens, for that row several times over."""
+    """Return the positions (1, N, ...) of a row of tokens, repeated for several such rows."""
     return None if rotary is None else tuple(torch.cat([part] * times, dim=1) for part in rotary)
 
 
 class Lender:
-    """Hands what a step may read to every network of a pipeline."""
+    """Gives every network of a pipeline what a step may read."""
 
     def __init__(self, lend_to: Sequence[Callable[[CachedLatents | None], None]] = ()) -> None:
         self._lend_to = lend_to  # each network
 
     def lend(self, cached: CachedLatents | None) -> None:
-        """Let self-attention read this from the next forward on; None: the run's own tokens."""
+        """Let self-attention read this from the next forward on; None = the run's own tokens."""
         for lend in self._lend_to:
             lend(cached)
 
 
 @contextmanager
 def lending(pipeline: Any, layout: Layout) -> Iterator[Lender]:
-    """Let the networks of a pipeline read donors; afterwards nothing of it is left in them."""
+    """Let the networks of a pipeline read donors; afterwards they are as before."""
     with ExitStack() as undo:
         yield Lender([_enter(network, layout, undo) for network in transformers(pipeline)])
 
@@ -188,7 +188,7 @@ def check(cached: CachedLatents) -> None:
 
 
 def _enter(network: Any, layout: Layout, undo: ExitStack) -> Callable[[CachedLatents | None], None]:
-    """Return what lends to a network, step by step; only blocks that read in a step are changed for it."""
+    """Return the function that lends to a network; for each step, only the blocks that read in it are changed."""
     place = PLACES[type(network).__name__]
     lent, reading = _Lending(place=place), ExitStack()
 
@@ -198,7 +198,7 @@ def _enter(network: Any, layout: Layout, undo: ExitStack) -> Callable[[CachedLat
             check(lent.cached)
 
     def embed(device: torch.device) -> tuple[Tensor, ...]:
-        """Embed the donors once a step, within a forward: weights that wait elsewhere are here by then."""
+        """Embed the donors once a step, within a forward: by then, off-loaded weights are on the device."""
         assert lent.cached is not None
         if not lent.donors:
             latents = (latent.to(device) for latent in lent.cached.latents)
@@ -222,8 +222,8 @@ def _open(
 ) -> None:
     """Let a block read donors until that is undone.
 
-    It runs uncompiled meanwhile: a compiler that has seen a block stop at its self-attention leaves the code of all
-    blocks in pieces, in later runs without a donor too.
+    Meanwhile it runs uncompiled: once a compiler has seen a block stop at its self-attention, it breaks the code of all
+    blocks into pieces, in later runs without a donor too.
     """
     undo.callback(block.attn1.set_processor, processor.own)
     block.attn1.set_processor(processor)
@@ -237,12 +237,12 @@ def _open(
 def _noting(
     processor: _Processor, lent: _Lending, embed: Callable[[torch.device], tuple[Tensor, ...]]
 ) -> Callable[..., None]:
-    """Return what runs a block on the donors, as far as its self-attention, before it runs on its own tokens."""
+    """Return a forward that runs a block on the donors, up to its self-attention, before its own tokens."""
 
     def noted(block: nn.Module, args: tuple[Any, ...], options: Mapping[str, Any]) -> Tensor:
         processor.is_noting = True
         try:
-            type(block).forward(block, *args, **options)  # past caches that wrap it: they must not count this run
+            type(block).forward(block, *args, **options)  # bypasses caches that wrap it: they must not count this run
         except _Noted as found:
             return found.tokens
         finally:

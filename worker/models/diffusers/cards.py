@@ -1,4 +1,4 @@
-"""A card from what a pipeline tells of itself: its class, its configuration, and the defaults of its call."""
+"""A card from a pipeline's description of itself: its class, its configuration, and the defaults of its call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from worker.models.diffusers import schedule
 from worker.models.diffusers.attention import PLACES
 from worker.models.diffusers.source import LENGTHS, Source, check_pipeline, json_file
 
-_FPS = {  # what the models were trained on, by the class of their pipeline; no configuration says it
+_FPS = {  # frame rates that models were trained on, by pipeline class; no configuration has them
     "AllegroPipeline": 15,
     "AnimateDiffPipeline": 8,
     "AnimateDiffSDXLPipeline": 8,
@@ -31,7 +31,7 @@ _FPS = {  # what the models were trained on, by the class of their pipeline; no 
     "SkyReelsV2Pipeline": 24,
     "WanPipeline": 16,
 }
-_SIDES = {  # what sides have to be multiples of: the pipelines raise for others, or their networks break
+_SIDES = {  # sides must be multiples of these: for others, the pipelines raise or their networks break
     "CogVideoXPipeline": 16,
     "CosmosTextToWorldPipeline": 16,
     "EasyAnimatePipeline": 16,
@@ -46,14 +46,14 @@ _SIDES = {  # what sides have to be multiples of: the pipelines raise for others
     "SkyReelsV2Pipeline": 16,
     "WanPipeline": 16,
 }
-_STRIDES = {"LTXPipeline": 8, "MochiPipeline": 6}  # frames that become one of latents; 4 for the others
-_VAE_DTYPES = {"AutoencoderKLWan": "float32"}  # that makers decode in, whatever their networks run in
-_FEW_STEPS = 8  # up to here there is little to leave out, and donors are not used
+_STRIDES = {"LTXPipeline": 8, "MochiPipeline": 6}  # frames per latent frame; 4 for the others
+_VAE_DTYPES = {"AutoencoderKLWan": "float32"}  # in which their makers decode, whatever their networks run in
+_FEW_STEPS = 8  # so few leave little to skip, and donors are not used
 _FAST_SHARE = 8 / 30  # of the steps of full mode, as in the paper
 
 
 class Unknown(ValueError):
-    """What no configuration tells; `field` says which field of the card has to be given."""
+    """A value that no configuration has; `field` says which field of the card must be given."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -62,19 +62,19 @@ class Unknown(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What a source tells of its model."""
+    """What a source says about its model."""
 
     source: Source
     takes: Mapping[str, inspect.Parameter]  # arguments of the pipeline's call
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of the parts that were asked for
 
     def default(self, name: str) -> Any:
-        """Return the default of an argument; None where it has none."""
+        """Return the default of an argument; None if it has none."""
         found = self.takes.get(name)
         return None if found is None or found.default is inspect.Parameter.empty else found.default
 
     def config(self, part: str, name: str) -> Any:
-        """Return a value of a part's configuration; None where there is none."""
+        """Return a value of a part's configuration; None if there is none."""
         return self.configs.get(part, {}).get(name)
 
 
@@ -91,10 +91,10 @@ def look(source: Source, *, revision: str | None = None) -> Known:
 
 
 def propose(name: str, known: Known, given: Mapping[str, Any]) -> ModelCard:
-    """Return a card of what is given, and of what the source tells for the rest.
+    """Return a card with the given fields, and the others as the source says.
 
     Raises:
-        Unknown: a field that neither gives.
+        Unknown: neither has a value for a field.
     """
     steps = given.get("full_steps") or known.default("num_inference_steps")
     if steps is None:
@@ -120,9 +120,9 @@ def propose(name: str, known: Known, given: Mapping[str, Any]) -> ModelCard:
 
 
 def _side_multiple(known: Known) -> int:
-    """Return what sides have to be multiples of: pixels of one latent, times latents of one token of the network.
+    """Return what sides must be multiples of: pixels per latent times latents per token of the network.
 
-    Of other sizes pipelines make a smaller video (Wan's 5B model, with a warning) or none (Allegro).
+    For other sizes, pipelines make a smaller video (Wan's 5B model, with a warning) or none (Allegro).
     """
     least = _SIDES.get(known.source.pipeline, SIDE_MULTIPLE)
     patch = known.config("transformer", "patch_size")
@@ -132,7 +132,7 @@ def _side_multiple(known: Known) -> int:
 
 
 def _pixels_of_latent(known: Known) -> int | None:
-    """Return how many pixels of a side become one latent; None where no configuration tells."""
+    """Return how many pixels of a side become one latent; None if no configuration says."""
     told = (known.config("vae", name) for name in ("scale_factor_spatial", "spatial_compression_ratio"))
     if (factor := next((one for one in told if isinstance(one, int)), None)) is not None:
         return factor
@@ -142,7 +142,7 @@ def _pixels_of_latent(known: Known) -> int | None:
 
 def _sizes(known: Known) -> tuple[str, ...]:
     width, height = known.default("width"), known.default("height")
-    if width is None or height is None:  # CogVideoX keeps them in latents, in the network's configuration
+    if width is None or height is None:  # CogVideoX has them in the network's configuration, in latents
         blocks = known.config("vae", "block_out_channels")
         grid = known.config("transformer", "sample_width"), known.config("transformer", "sample_height")
         if blocks is None or None in grid:
@@ -171,7 +171,7 @@ def _fps(known: Known) -> int:
 
 
 def _plans(known: Known, steps: int, wanted: Mapping[str, Any]) -> str:
-    """Return which plans hold until some are calibrated: donors where the network or the scheduler takes them."""
+    """Return the kind of plans to use until some are calibrated: with donors if the network or scheduler takes them."""
     if steps <= _FEW_STEPS:
         return "plain"
     if "transformer" in known.source.parts and known.source.parts["transformer"][1] in PLACES:

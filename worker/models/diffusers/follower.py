@@ -1,4 +1,4 @@
-"""The process of a follower: it makes its part of each forward that its worker tells of, and ends when that is gone."""
+"""The process of a follower: it computes its part of each forward that its worker announces, and ends with it."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def main(pipe: Connection) -> None:
-    """Load the networks of the part that comes first on the pipe, then make what comes after."""
+    """Load the networks of the part that is read first from the pipe, then make the forwards that follow."""
     part: Part = pipe.recv()
     calls: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, calls), name="pipe", daemon=True).start()
@@ -34,14 +34,14 @@ def main(pipe: Connection) -> None:
             while True:
                 number, args, named = Call(calls.get(), part.device).load()
                 networks[number](*args, **named)
-    except BaseException as error:  # what it is, the worker says to whom it concerns
+    except BaseException as error:  # the worker reports what it is
         logger.exception("rank %d of %s ends", part.rank, part.card.name)
         pipe.send(told(error))
-        os._exit(1)  # an exchange that others wait in must not wait for this end
+        os._exit(1)  # at once: others may be waiting in an exchange
 
 
 def _listen(pipe: Connection, calls: SimpleQueue[bytes]) -> None:
-    """Take in calls; when the worker is gone end at once, be it within a forward."""
+    """Receive calls; end at once when the worker is gone, even within a forward."""
     try:
         while True:
             calls.put(pipe.recv_bytes())

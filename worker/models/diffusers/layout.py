@@ -1,4 +1,4 @@
-"""How a pipeline holds its latents, against (B, C, T, H, W), the form in which jobs and donors know them."""
+"""Conversion between a pipeline's form of latents and (B, C, T, H, W), the form that jobs and donors use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CHANNELS_SECOND = "CogVideoX"  # (B, T, C, H, W)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How to turn latents of one size to and fro."""
+    """How to convert latents of one size to and fro."""
 
     pipeline: Any  # of diffusers, untyped
     like: Tensor  # latents as the pipeline draws them: shape, dtype and device
@@ -20,7 +20,7 @@ class Layout:
 
     @classmethod
     def of(cls, pipeline: Any, drawn: Tensor, *, width: int, height: int, num_frames: int) -> Layout:
-        """Return the layout of latents that a pipeline drew for a video of this size."""
+        """Return the layout of the latents that a pipeline drew for a video of this size."""
         grid = None
         if drawn.ndim == 3 and hasattr(pipeline, "_unpack_latents"):
             space, time = pipeline.vae_spatial_compression_ratio, pipeline.vae_temporal_compression_ratio
@@ -39,12 +39,12 @@ class Layout:
             latents = self.pipeline._unpack_latents(latents, *self.grid, *self._patches)
         elif _CHANNELS_SECOND in type(self.pipeline).__name__:
             latents = latents.transpose(1, 2)
-        while latents.ndim < 5:  # a form that nobody here knows still has a place for everything
+        while latents.ndim < 5:  # an unknown form still gets five dimensions
             latents = latents.unsqueeze(1)
         return latents.float()
 
     def own(self, latents: Tensor) -> Tensor:
-        """Return (B, C, T, H, W) as the pipeline has it."""
+        """Return (B, C, T, H, W) in the pipeline's form."""
         if self.grid is not None:
             latents = self.pipeline._pack_latents(latents, *self._patches)
         elif _CHANNELS_SECOND in type(self.pipeline).__name__:

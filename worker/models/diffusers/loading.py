@@ -37,15 +37,15 @@ from worker.reuse.donor import CLEAN, Donor
 
 logger = logging.getLogger(__name__)
 
-_ONLY_TILED = ("AutoencoderKLAllegro",)  # decoders that know no other way
-_WITHOUT_FIRST_FRAME = ("AutoencoderKLAllegro",)  # autoencoders that make no frame of its own of the first
-_STRIDES = (  # what pipelines call the number of frames that become one of latents
+_ONLY_TILED = ("AutoencoderKLAllegro",)  # decoders that work only in tiles
+_WITHOUT_FIRST_FRAME = ("AutoencoderKLAllegro",)  # autoencoders that make no latent frame of the first frame alone
+_STRIDES = (  # what pipelines call the number of frames per latent frame
     *("vae_scale_factor_temporal", "vae_temporal_compression_ratio", "vae_temporal_scale_factor"),
 )
-_PIXELS = (  # what they call the number of pixels of a side that become one latent
+_PIXELS = (  # what they call the number of pixels of a side per latent
     *("vae_scale_factor_spatial", "vae_spatial_compression_ratio", "vae_spatial_scale_factor", "vae_scale_factor"),
 )
-_PROBE = 64  # pixels a side: the least that every known network takes
+_PROBE = 64  # pixels a side: the least that every known network accepts
 _FUSED = (
     "A donor changes nothing in its networks (fused projections read the run's own tokens only); "
     "load it without fuse_qkv_projections to reuse donors."
@@ -57,7 +57,7 @@ def load(card: ModelCard, folder: str, options: EngineOptions) -> VideoModel:
 
     Raises:
         SourceError: files are missing, broken, foreign or no text-to-video pipeline.
-        ValueError: the card asks for what there is not; the message names the field.
+        ValueError: the card asks for something that does not exist; the message names the field.
     """
     device = devices.choose(options.device)
     pipeline = read(card, folder, options, device)
@@ -70,7 +70,7 @@ def load(card: ModelCard, folder: str, options: EngineOptions) -> VideoModel:
     schedule.check_step(pipeline)
     require_numbers(f"{card.name}: {folder}", pipeline.components)
     left_out = loras.add(pipeline, card, options.card_folder)
-    fingerprint = identify(pipeline, card)  # before weights move to where they cannot be read
+    fingerprint = identify(pipeline, card)  # before off-loading moves weights to where they cannot be read
     quantization.apply(pipeline, card)
     _place(pipeline, card, device)
     pipeline.set_progress_bar_config(disable=True)
@@ -87,7 +87,7 @@ def load(card: ModelCard, folder: str, options: EngineOptions) -> VideoModel:
 
 
 def load_networks(card: ModelCard, folder: str, options: EngineOptions) -> list[Any]:
-    """Return the networks that denoise as `load` makes them, for a process that makes their forwards and no more."""
+    """Return the networks that denoise as `load` makes them, for a process that computes only their forwards."""
     device = devices.choose(options.device)
     pipeline = read(card, folder, options, device, has_text=False)
     loras.add(pipeline, card, options.card_folder)
@@ -97,7 +97,7 @@ def load_networks(card: ModelCard, folder: str, options: EngineOptions) -> list[
 
 
 def _share_forwards(model: DiffusersModel, folder: str, options: EngineOptions) -> dict[str, str]:
-    """Let other processes make their parts of each forward where the card asks for it, and try that once."""
+    """If the card asks for it, let other processes compute their parts of each forward, and try that once."""
     card = model.card
     if card.context_parallel == 1:
         return {}
@@ -118,19 +118,19 @@ def _uneven(model: DiffusersModel) -> list[str]:
     card, network = model.card, attention.transformers(model.pipeline)[0]
     found: list[str] = []
     for size, num_frames in product(card.sizes, card.frames):
-        with suppress(RequestError):  # that it cannot make at all
+        with suppress(RequestError):  # for a size that it cannot make at all
             if parallel.num_tokens(network, model.drawn(_request(card, size, num_frames))) % card.context_parallel:
                 found.append(f"{size} x {num_frames}")
     return found
 
 
 def _request(card: ModelCard, size: str, num_frames: int) -> GenerationParams:
-    """Return a request for a video of this size and length, of nothing."""
+    """Return a request for a video of this size and length, with an empty prompt."""
     return GenerationParams.of_card(card, "", size=sides(size), num_frames=num_frames)
 
 
 def _warn_of_promises(model: DiffusersModel) -> None:
-    """Name the sizes and lengths of a card that its pipeline refuses, or makes otherwise without a word."""
+    """Warn of sizes and lengths of a card that its pipeline refuses, or silently makes differently."""
     card = model.card
     others = [(card.default_size, num_frames) for num_frames in card.frames[1:]]
     for size, num_frames in [*((size, card.default_frames) for size in card.sizes), *others]:
@@ -154,13 +154,13 @@ def _warn_of_promises(model: DiffusersModel) -> None:
 
 
 def _made(model: DiffusersModel, latents: tuple[int, int, int, int]) -> str | None:
-    """Return the size of the video of latents, as a card writes it; None where a pipeline does not tell."""
+    """Return the video size of latents, as a card writes it; None if the pipeline does not say."""
     pixels = next((getattr(model.pipeline, name) for name in _PIXELS if hasattr(model.pipeline, name)), None)
     return f"{latents[3] * pixels}x{latents[2] * pixels}" if isinstance(pixels, int) else None
 
 
 def _check_decoder(model: DiffusersModel) -> None:
-    """Raise ValueError where a pipeline hands latents to a decoder of another precision as they are."""
+    """Raise ValueError if a pipeline passes latents unconverted to a decoder of another precision."""
     card = model.card
     if card.vae_dtype in (None, model.fingerprint.latent_dtype):
         return
@@ -178,7 +178,7 @@ def _check_decoder(model: DiffusersModel) -> None:
 
 
 def _check_schedule(model: DiffusersModel) -> None:
-    """Raise ValueError where the steps of a card, or what it gives a scheduler, make noise levels that do not fall."""
+    """Raise ValueError if a card's steps or scheduler values make noise levels that do not fall."""
     card = model.card
     params = _request(card, card.default_size, card.default_frames)
     try:
@@ -186,7 +186,7 @@ def _check_schedule(model: DiffusersModel) -> None:
     except RequestError:
         if card.scheduler:
             raise
-        return  # with its source's own it is the size that cannot be, which `_warn_of_promises` tells
+        return  # with the source's own scheduler it is the size, of which `_warn_of_promises` warns
     for num_steps in (card.full_steps, card.fast_steps):
         levels = model.timesteps(params, Sampling(num_steps=num_steps, guidance_scale=card.guidance_scale))
         if not schedule.falls([*levels, 0.0]):
@@ -208,9 +208,9 @@ def _without_second_device(card: ModelCard, options: EngineOptions) -> dict[str,
 
 
 def compile_blocks(model: DiffusersModel, options: EngineOptions) -> dict[str, str]:
-    """Compile the repeated blocks of the networks where the engine is asked to; return what became of it.
+    """Compile the repeated blocks of the networks if the engine is asked to; return what became of it.
 
-    One short run, guided and not, makes the code before the first job; what cannot be compiled runs as it is.
+    A short run, guided and unguided, makes the code before the first job; what cannot be compiled runs uncompiled.
     """
     wanted = options.mode in ("compile", "graphs") or (options.mode == "auto" and model.device.type == "cuda")
     if not wanted:
@@ -254,7 +254,7 @@ def _smallest(model: DiffusersModel, guidance_scale: float) -> tuple[GenerationP
 def read(
     card: ModelCard, folder: str, options: EngineOptions, device: torch.device, *, has_text: bool = True
 ) -> Any:  # of diffusers
-    """Return the pipeline as it was saved, in the precision of the card; without what reads text, or with it."""
+    """Return the pipeline as it was saved, in the precision of the card, with or without the parts that read text."""
     found = source.read(folder, pipeline=card.pipeline, revision=card.revision)
     kind: Any = source.check_pipeline(folder, found.pipeline)
     _check_call(card, kind)
@@ -271,7 +271,7 @@ def read(
             whole = {name: None for name, (library, _) in found.parts.items() if library == "transformers"}
         of_parts = {"default": dtype, "vae": of_vae}
         pipeline = kind.from_pretrained(files, **given | {"dtype": of_parts}, **extra, **whole)
-    except Exception as error:  # files and libraries that do not fit each other break it in any way
+    except Exception as error:  # files that do not fit the libraries can fail in any way
         if isinstance(error, SourceError) or is_out_of_memory(error) or is_broken(error):
             raise
         way_out = "install what it lacks" if isinstance(error, ImportError) else _way_out(Path(files), card)
@@ -285,7 +285,7 @@ def read(
 
 
 def _check_call(card: ModelCard, kind: Any) -> None:
-    """Raise ValueError for arguments under `call` that would be dropped or break, or that others are to say."""
+    """Raise ValueError for arguments under `call` that would be dropped, would break, or are set elsewhere."""
     takes = inspect.signature(kind.__call__).parameters
     for name, value in card.call.items():
         if name in OF_THE_REQUEST:
@@ -300,7 +300,7 @@ def _check_call(card: ModelCard, kind: Any) -> None:
 
 
 def _check_own_steps(card: ModelCard) -> None:
-    """Raise ValueError where the steps that a card names one by one are not as many as it says they are."""
+    """Raise ValueError if a card lists its steps one by one and their number is not the one it states."""
     for name, count in own_steps(card).items():
         for field in ("full_steps", "fast_steps"):
             if (said := getattr(card, field)) != count:
@@ -310,7 +310,7 @@ def _check_own_steps(card: ModelCard) -> None:
 def _text_encoders(
     folder: str, found: source.Source, given: Mapping[str, Any], *, others: Collection[str]
 ) -> dict[str, Any]:
-    """Return the parts that transformers loads: what their files lack it makes up at random, and only says so.
+    """Return the parts that transformers loads; it makes up missing weights at random and merely reports them.
 
     `others` are loaded elsewhere.
     """
@@ -334,13 +334,13 @@ def _text_encoders(
 
 
 def _loaded(kind: Any, folder: str, name: str, given: Mapping[str, Any]) -> tuple[nn.Module, list[str]]:
-    """Return a part, and the names of its weights that no file has, not even under the name of one that is shared."""
+    """Return a part and the names of its weights that no file has, not even under the name of a shared one."""
     try:
         part, info = kind.from_pretrained(folder, subfolder=name, output_loading_info=True, **given)
     except OSError:
         if given["variant"] is None:
             raise
-        plain = {**given, "variant": None}  # not every part of a pipeline has files of it
+        plain = {**given, "variant": None}  # not every part of a pipeline has files of the variant
         part, info = kind.from_pretrained(folder, subfolder=name, output_loading_info=True, **plain)
     tensors, missing = part.state_dict(), set(info["missing_keys"])
     there = {tensor.data_ptr() for key, tensor in tensors.items() if key not in missing}
@@ -356,7 +356,7 @@ def _refuse_gaps(folder: str, part: str, missing: Sequence[str]) -> None:
 
 
 def _way_out(folder: Path, card: ModelCard) -> str:
-    """Return what may help where weights cannot be read: a file may be broken, or they are there in another form."""
+    """Return advice for weights that cannot be read: a file may be broken, or they may exist in another form."""
     found = sorted(folder.glob("*/*"))
     if (broken := next(filter(None, map(_refusal, found)), None)) is not None:
         return broken
@@ -373,7 +373,7 @@ def _way_out(folder: Path, card: ModelCard) -> str:
 
 
 def _refusal(path: Path) -> str | None:
-    """Return what is wrong with a file of a pipeline, as far as its beginning and its length show."""
+    """Return what is wrong with a file of a pipeline, as far as its beginning and length show."""
     if not path.is_file():
         return None
     if (pointer := git_lfs.refusal(path)) is not None:
@@ -405,7 +405,7 @@ def _dtype(card: ModelCard, field: str, named: str) -> torch.dtype:
 
 
 def identify(pipeline: Any, card: ModelCard) -> Fingerprint:
-    """Return what shapes the latents: class, parts with LoRAs, scheduler, guider, precision, and what the card says."""
+    """Return all that shapes the latents: class, parts with LoRAs, scheduler, guider, precision, and card settings."""
     networks = attention.transformers(pipeline)
     chosen = {
         **pipeline.config,
@@ -443,15 +443,15 @@ def _set_attention(pipeline: Any, card: ModelCard, backend: str) -> None:
     for network in attention.transformers(pipeline):
         try:
             network.set_attention_backend(backend)
-        except (ValueError, RuntimeError) as error:  # there is none of that name, or its package is not here
+        except (ValueError, RuntimeError) as error:  # there is none of that name, or its package is not installed
             raise ValueError(f"{card.name}: attention_backend {backend!r}: {error}") from error
 
 
 def why_donors_are_ignored(model: DiffusersModel) -> str | None:
-    """Return a sentence when a donor does not change what the networks make; None when it does, or nobody asks.
+    """Return a message if a donor does not change what the networks make; None if it does, or donors are not used.
 
-    Runs the smallest video twice, with and without one: some ways to speed a network up read the run's own tokens
-    whatever they are given, and say nothing.
+    Runs the smallest video twice, with and without a donor: some ways to speed up a network silently read the run's own
+    tokens, whatever they are given.
     """
     if attention.why_not(model.pipeline) is not None:
         return None

@@ -1,4 +1,4 @@
-"""LoRAs of a card: added to the networks of a pipeline, and what of them finds no place there is told."""
+"""LoRAs of a card: added to the networks of a pipeline; what does not fit there is reported."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from worker.models.diffusers.source import SourceError
 logger = logging.getLogger(__name__)
 
 _USUAL = "pytorch_lora_weights.safetensors"  # as diffusers saves them
-_OF_TRAINING = {"scheduler", "optimizer", "checkpoint"}  # in names of files that are no LoRA
+_OF_TRAINING = {"scheduler", "optimizer", "checkpoint"}  # in names of files that are not LoRAs
 
 
 def add(pipeline: Any, card: ModelCard, beside: Path | None) -> dict[str, str]:
-    """Add the LoRAs of a card, those beside it first; return what of them is left out, by `LoRA` and its source.
+    """Add the LoRAs of a card, those beside it first; return what is left out of each, by `LoRA` and its source.
 
     Raises:
         SourceError: a LoRA is missing, broken, or of another kind of model.
@@ -44,7 +44,7 @@ def add(pipeline: Any, card: ModelCard, beside: Path | None) -> dict[str, str]:
 
 
 def _add_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, beside: Path | None) -> str:
-    """Add a LoRA under a name; return why something of it is left out, and what; nothing where it is whole."""
+    """Add a LoRA under a name; return which parts of it are left out and why; empty if none."""
     if not hasattr(pipeline, "load_lora_weights"):
         raise ValueError(f"{card.name}: {type(pipeline).__name__} takes no LoRAs; leave `loras` out of the card")
     networks = attention.networks_of([part for part, loaded in pipeline.components.items() if loaded is not None])
@@ -84,7 +84,7 @@ def _add_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, beside: Pat
 
 
 def _file(card: ModelCard, lora: Lora, at: str) -> Path:
-    """Return the file of a LoRA, fetched where it is of a repository; raise SourceError."""
+    """Return the file of a LoRA, fetching it if it is in a repository; raise SourceError."""
     if Path(at).is_file():
         return Path(at)
     try:
@@ -93,12 +93,12 @@ def _file(card: ModelCard, lora: Lora, at: str) -> Path:
         return Path(hf_hub_download(at, lora.file or _only(card, lora, list_repo_files(at))))
     except SourceError:
         raise
-    except Exception as error:  # of the hub, and of what it speaks HTTP with
+    except Exception as error:  # of the hub or its HTTP library
         raise _unloaded(card, lora, first_line(error)) from error
 
 
 def _only(card: ModelCard, lora: Lora, names: Sequence[str]) -> str:
-    """Return the one file of these that holds a LoRA; diffusers would take any of several."""
+    """Return the only one of these files that holds a LoRA; of several, diffusers would take any."""
     held = [name for name in names if name.endswith(".safetensors") and not _OF_TRAINING & {*re.split(r"\W|_", name)}]
     if _USUAL in held or len(held) == 1:
         return _USUAL if _USUAL in held else held[0]
@@ -108,14 +108,14 @@ def _only(card: ModelCard, lora: Lora, names: Sequence[str]) -> str:
 
 
 def _dora_scales(file: Path) -> list[str]:
-    """Return the layers whose magnitudes, in the form of LyCORIS, diffusers drops."""
+    """Return the layers whose magnitudes are in LyCORIS's form, which diffusers drops."""
     with safe_open(file, "pt") as weights:
         keys = weights.keys()
         return sorted(name.removesuffix(".dora_scale") for name in keys if name.endswith(".dora_scale"))
 
 
 def _lost_differences(file: Path, given: Mapping[str, torch.Tensor]) -> list[str]:
-    """Return the changes that a file holds in full, beside those in two factors, and that came to nobody."""
+    """Return the changes that a file holds in full, not as two factors, and that were not applied."""
     with safe_open(file, "pt") as weights:
         whole = {name: weights.get_tensor(name) for name in weights.keys() if name.endswith((".diff", ".diff_b"))}  # noqa: SIM118
     return sorted(
@@ -126,7 +126,7 @@ def _lost_differences(file: Path, given: Mapping[str, torch.Tensor]) -> list[str
 
 
 def _or_renamed(pipeline: Any, file: Path) -> str:
-    """Return a further way out where weights are not named as diffusers names them: after the parts of a pipeline."""
+    """Return further advice if weights are not named, as in diffusers, after the parts of a pipeline."""
     foreign: list[str] = []
     with suppress(SafetensorError, OSError), safe_open(file, "pt") as weights:
         foreign = sorted(name for name in weights.keys() if name.split(".")[0] not in pipeline.components)  # noqa: SIM118
@@ -138,15 +138,15 @@ def _unloaded(card: ModelCard, lora: Lora, reason: str, *, more: str = "") -> So
 
 
 def _load_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, file: Path) -> dict[str, torch.Tensor]:
-    """Load a LoRA from its file, and return its weights by name as the pipeline understands them."""
+    """Load a LoRA from its file and return its weights by the names that the pipeline gives them."""
     into = {"load_into_transformer_2": True} if lora.network == "transformer_2" else {}
     try:
         with _noting(pipeline) as given:
             pipeline.load_lora_weights(str(file), adapter_name=name, use_safetensors=True, **into)
-    except Exception as error:  # files, the hub, and libraries that do not fit each other
+    except Exception as error:  # of files, the hub, or libraries that do not fit each other
         if "PEFT" in str(error):
             raise ValueError(f"{card.name}: LoRAs need the package peft; run `pip install peft`") from error
-        said = " ".join(line.strip() for line in str(error).splitlines()[:2])  # torch names thousands, a line each
+        said = " ".join(line.strip() for line in str(error).splitlines()[:2])  # torch names thousands, one a line
         said = f"it lacks {said}" if isinstance(error, KeyError) else said
         raise _unloaded(card, lora, said, more=_or_renamed(pipeline, file)) from error
     return given
@@ -158,7 +158,7 @@ def _and_others(names: Sequence[str]) -> str:
 
 @contextmanager
 def _noting(pipeline: Any) -> Iterator[dict[str, torch.Tensor]]:
-    """Take note of the weights of a LoRA as the pipeline understands them."""
+    """Record the weights of a LoRA by the names that the pipeline gives them."""
     read, noted = pipeline.lora_state_dict, dict[str, torch.Tensor]()
 
     def noting(*args: Any, **options: Any) -> Any:
@@ -176,7 +176,7 @@ def _noting(pipeline: Any) -> Iterator[dict[str, torch.Tensor]]:
 
 
 def _absent_biases(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return zeros for the layers that have no bias where others have: peft gives all of them one, of any values."""
+    """Return zeros for layers that have no bias while others do: peft gives all of them one, of arbitrary values."""
     end = ".lora_B.bias"
     if not any(name.endswith(end) for name in weights):
         return {}
@@ -185,7 +185,7 @@ def _absent_biases(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tenso
 
 
 def _weights_of(pipeline: Any, parts: Collection[str], adapter: str) -> dict[str, torch.Tensor]:
-    """Return the weights of an adapter in parts of a pipeline."""
+    """Return the weights of an adapter in a pipeline's parts."""
     return {
         f"{part}.{key}": tensor
         for part in parts
@@ -195,6 +195,6 @@ def _weights_of(pipeline: Any, parts: Collection[str], adapter: str) -> dict[str
 
 
 def _layer(weight: str) -> str:
-    """Return which layer of a part, whichever it is, a weight of a LoRA changes."""
+    """Return which layer a weight of a LoRA changes, without the name of the part."""
     layer = re.sub(r"[._](lora|lokr)[._].*", "", weight).replace(".processor", "").partition(".")[2]
-    return re.sub(r"\.to_out$", ".to_out.0", layer)  # as old names have it
+    return re.sub(r"\.to_out$", ".to_out.0", layer)  # old names lack the number

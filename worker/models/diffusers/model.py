@@ -39,27 +39,27 @@ _EMBEDS, _MASKS = (
     ("prompt_embeds", "negative_prompt_embeds"),
     ("prompt_attention_mask", "negative_prompt_attention_mask"),
 )
-RETURNED = (  # by `encode_prompt` of pipelines, in this order; told apart by their number and where the masks stand
+RETURNED = (  # by `encode_prompt` of pipelines, in this order; told apart by their number and the places of the masks
     _EMBEDS,
     (_EMBEDS[0], _MASKS[0], _EMBEDS[1], _MASKS[1]),
     (*_EMBEDS, *_MASKS),
 )
 _SCHEDULES_KNOWN = 64
-_MORE_THAN_EMBEDS = (  # what else is made of words: Latte counts those that it keeps only where it reads them itself
+_MORE_THAN_EMBEDS = (  # what else is made of words: Latte counts the ones it keeps only when it reads them itself
     *("pooled_prompt_embeds", "prompt_embeds_2", "mask_feature"),
 )
-_RATES = ("frame_rate", "fps")  # what pipelines call the frames of a second
+_RATES = ("frame_rate", "fps")  # what pipelines call the frames per second
 OF_THE_REQUEST = (  # arguments of pipelines that no card can set for all runs
     *("prompt", "negative_prompt", *_EMBEDS, *_MASKS, "height", "width", *LENGTHS, *_RATES, "num_inference_steps"),
     *("guidance_scale", "generator", "latents", "output_type", "return_dict", "num_videos_per_prompt"),
     *("callback_on_step_end", "callback_on_step_end_tensor_inputs", "num_images_per_prompt"),
 )
-_FEWEST = 4  # steps of a schedule that nobody follows: some divide by the others, or begin with a warm-up of four
+_FEWEST = 4  # steps of a schedule that is never run: some divide by the other steps, or begin with a warm-up of four
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """What a pipeline is called with for a prompt: embeddings, or the words where it encodes them only itself."""
+    """What a pipeline is called with for a prompt: embeddings, or the words if only its own call can encode them."""
 
     arguments: Mapping[str, Any]
 
@@ -70,10 +70,10 @@ class DiffusersModel(devices.OnDevice):
     def __init__(self, pipeline: Any, card: ModelCard, fingerprint: Fingerprint) -> None:
         self.pipeline, self.card, self.fingerprint = pipeline, card, fingerprint
         self.engine: Mapping[str, str] = {}
-        self.text_cache: TextCache | None = None  # what was encoded before
-        self.ignores_donors: str | None = None  # why, where the networks do as if there were none
+        self.text_cache: TextCache | None = None  # of earlier prompts
+        self.ignores_donors: str | None = None  # why, if the networks ignore them
         self._takes = inspect.signature(pipeline.__call__).parameters
-        # Its own, for the pipeline's is at work on another job while a prompt is read; see `prompt_text`.
+        # A copy, since the pipeline's own may be at work on another job while a prompt is read; see `prompt_text`.
         self._tokenizer: Any = copy.deepcopy(getattr(pipeline, "tokenizer", None))
         self._blank: Encoding | None = None
         self._asked: dict[tuple[object, ...], Asked] = {}
@@ -86,11 +86,11 @@ class DiffusersModel(devices.OnDevice):
 
     @property
     def prepares_aside(self) -> bool:
-        """No: a pipeline keeps what it is called with in itself, and is asked for shapes by calling it."""
+        """No: a pipeline stores the arguments of its call in itself, and asking it for shapes is a call."""
         return False
 
     def refuses(self, way: str, options: Mapping[str, Any]) -> str | None:
-        """Return a sentence on why ways of reuse, joined by `+`, cannot be had here; None where they can."""
+        """Return why ways of reuse, joined by `+`, do not work with this model; None if they do."""
         reasons = (self._refuses(part, options.get(part, options)) for part in way.split("+"))
         return next((reason for reason in reasons if reason), None)
 
@@ -114,7 +114,7 @@ class DiffusersModel(devices.OnDevice):
         return self._ask(params, _FEWEST).layout.shape
 
     def drawn(self, params: GenerationParams) -> Tensor:
-        """Return latents in the form in which its networks get them; raise RequestError for a size it cannot make."""
+        """Return latents in the form that its networks get; raise RequestError for a size it cannot make."""
         return self._ask(params, _FEWEST).layout.like
 
     def timesteps(self, params: GenerationParams, sampling: Sampling) -> list[float]:
@@ -127,14 +127,14 @@ class DiffusersModel(devices.OnDevice):
 
     @property
     def _own_guidance(self) -> float:
-        """The card's, by two evaluations of a network that takes the request's as an input; 1 is none."""
+        """The card's guidance by two evaluations, for a network with the request's guidance as an input; 1 = none."""
         return float(self.card.call.get("true_cfg_scale", 1.0))
 
     def reads(self, prompt: str) -> str:
-        """Return what the pipeline's first text encoder gets of a prompt: within its limit, and known to it."""
+        """Return what the pipeline's first text encoder gets of a prompt: words within its limit and known to it."""
         tokenizer = self._tokenizer
         default = self._takes["max_sequence_length"].default if "max_sequence_length" in self._takes else None
-        if default is None:  # CLIP's is its tokenizer's; that of encoders without one is astronomical
+        if default is None:  # CLIP's limit is its tokenizer's; encoders without one have an astronomical number there
             default = getattr(tokenizer, "model_max_length", None)
         limit = self.card.call.get("max_sequence_length", default)
         if limit is None or not getattr(tokenizer, "is_fast", False):
@@ -184,13 +184,13 @@ class DiffusersModel(devices.OnDevice):
 
     @property
     def _takes_embeddings(self) -> bool:
-        """Whether all that the pipeline makes of words can be handed to it."""
+        """Whether everything that the pipeline makes of words can be passed to it."""
         takes = set(self._takes)
         return hasattr(self.pipeline, "encode_prompt") and set(_EMBEDS) <= takes and not set(_MORE_THAN_EMBEDS) & takes
 
     @property
     def _wordless(self) -> dict[str, Any]:
-        """What stands for words beside their embeddings: pipelines refuse both, their own "" included."""
+        """The arguments that blank out the words beside their embeddings: pipelines refuse both, even their own ""."""
         return {name: None for name in ("prompt", "negative_prompt") if name in self._takes}
 
     def sample(
@@ -202,7 +202,7 @@ class DiffusersModel(devices.OnDevice):
         seed: int,
         hooks: Sequence[StepHook] = (),
     ) -> Generator[Step]:
-        """Denoise; yield after every step. Closing it ends the pipeline's run, and the thread that it runs in."""
+        """Denoise; yield after every step. Closing the generator ends the pipeline's run and its thread."""
         if sampling.options:
             raise ValueError(
                 f"{', '.join(sampling.options)}: no option of {self.card.name}, whose schedule is its scheduler's; "
@@ -217,7 +217,7 @@ class DiffusersModel(devices.OnDevice):
         yield from devices.paced(turns.iterate(run), self.device)
 
     def decode(self, latents: Tensor, params: GenerationParams) -> NDArray[np.uint8]:
-        """Return the frames (T, H, W, 3): the pipeline's own decoding, with nothing left to denoise."""
+        """Return the frames (T, H, W, 3), decoded by the pipeline itself in a call without steps."""
         require_finite(bool(latents.isfinite().all()), self.card)
         layout = self._ask(params, _FEWEST).layout
         arguments = {**dict(self._nothing().arguments), "num_inference_steps": _FEWEST, "guidance_scale": 1.0}
@@ -232,7 +232,7 @@ class DiffusersModel(devices.OnDevice):
         yield self.decode(latents, params)
 
     def call(self, course: Course, params: GenerationParams, arguments: Mapping[str, Any], *, seed: int) -> Any:
-        """Call the pipeline with a scheduler of ours, and return what it makes; an error leaves it as it was."""
+        """Call the pipeline with our scheduler and return its result; an error leaves the pipeline as it was."""
         course.generator = torch.Generator().manual_seed(seed)  # on the CPU: the same noise on every device
         size = {
             "height": params.height,
@@ -248,7 +248,7 @@ class DiffusersModel(devices.OnDevice):
                 return self.pipeline(**{name: value for name, value in wanted.items() if name in self._takes})[0]
             except BaseException:
                 _clear_vae(self.pipeline)
-                self.pipeline.maybe_free_model_hooks()  # what is off-loaded between runs goes where it waits
+                self.pipeline.maybe_free_model_hooks()  # off-loaded weights go back to where they wait between runs
                 raise
 
     def ask(self, params: GenerationParams, num_steps: int, seed: int) -> Asked:
@@ -266,7 +266,7 @@ class DiffusersModel(devices.OnDevice):
         return Asked(layout=layout, noise=layout.told(drawn), levels=course.levels, units=course.units)
 
     def _check_tokens(self, layout: Layout, params: GenerationParams) -> None:
-        """Raise RequestError for sides whose latents do not make whole tokens: some pipelines break only in a step."""
+        """Raise RequestError for sides whose latents do not make whole tokens: some pipelines fail only in a step."""
         sides = layout.shape[2:]
         for network in attention.transformers(self.pipeline):
             patch = getattr(network.config, "patch_size", None)
@@ -288,25 +288,25 @@ class DiffusersModel(devices.OnDevice):
         return self._asked[key]
 
     def _nothing(self) -> Encoding:
-        """Return what stands for a prompt where none is read."""
+        """Return what a call gets for a prompt if none is read."""
         if self._blank is None:
             self._blank = self._encode({"prompt": ""}, is_guided=False)
         return self._blank
 
 
 def own_steps(card: ModelCard) -> dict[str, int]:
-    """Return how many steps a card names one by one, under which argument; pipelines make these, whatever is asked."""
+    """Return how many steps a card lists one by one, by argument; pipelines make these, whatever a request says."""
     return {name: len(card.call[name]) for name in ("timesteps", "sigmas") if isinstance(card.call.get(name), list)}
 
 
 def _clear_vae(pipeline: Any) -> None:
-    """Drop the features of earlier frames that some VAEs keep in themselves until a decoding is over: gigabytes."""
+    """Drop the features of earlier frames, gigabytes, that some VAEs keep in themselves while decoding."""
     if hasattr(getattr(pipeline, "vae", None), "clear_cache"):
         pipeline.vae.clear_cache()
 
 
 def _are_those(names: Sequence[str], encoded: Sequence[Any]) -> bool:
-    """Whether what was encoded can be what these names say: masks are (B, N), embeddings have features besides."""
+    """Whether the encoded tensors fit these names: masks are (B, N), embeddings have a dimension of features too."""
     return len(names) == len(encoded) and all(
         value is None or (value.ndim == 2) == (name in _MASKS) for name, value in zip(names, encoded, strict=True)
     )
@@ -314,7 +314,7 @@ def _are_those(names: Sequence[str], encoded: Sequence[Any]) -> bool:
 
 @contextmanager
 def guided(pipeline: Any, scale: float) -> Iterator[None]:
-    """Guide by this scale for a while, where a part of the pipeline guides and not an argument of its call."""
+    """Set the guidance scale for a while if a part of the pipeline holds it and not an argument of its call."""
     own = getattr(pipeline, "guider", None)
     if own is None or not hasattr(own, "guidance_scale"):
         yield

@@ -1,13 +1,13 @@
 """One forward on several devices: sequence parallelism of diffusers, which cuts the video's tokens into parts.
 
-The worker's process runs the pipeline, alone. Followers, processes of their own on the other devices, hold the same
-networks and make nothing but forwards: what a forward is called with is told to each through a pipe, tensors go by
-broadcast, and within it the parts exchange what attention reads. So schedulers, guidance, seeds, decoding, progress and
-a stop between two steps stay with the worker, and nobody is left waiting in an exchange: a follower waits for the next
-forward, or for the end of its pipe, which is its own end.
+Only the worker's process runs the pipeline. Followers, processes of their own on the other devices, hold the same
+networks and do nothing but forwards: each gets the arguments of a forward through a pipe and the tensors by broadcast,
+and within the forward the parts exchange what attention reads. So schedulers, guidance, seeds, decoding, progress and a
+stop between two steps stay with the worker, and no process is left waiting in an exchange: a follower waits for the
+next forward, or for its pipe to close, and then ends.
 
-What breaks within a forward ends the followers. The next forward starts new ones: whatever an exchange was left with,
-nothing of it remains. One that died or does not answer is a lost device to the job (`device_faults.DeviceLost`).
+An error within a forward ends the followers. The next forward starts new ones, so nothing of a broken exchange remains.
+To the job, a follower that died or does not answer is a lost device (`device_faults.DeviceLost`).
 """
 
 from __future__ import annotations
@@ -45,42 +45,42 @@ from worker.models.registry import EngineOptions
 from worker.models.video_model import RequestError
 
 FOLLOWER = "worker.models.diffusers.follower"
-# Who has not answered by then does not. NCCL counts from the launch, and no forward takes as long; gloo while one
-# process is at an exchange and the other is not, which is soon over, and it may miss that the other one died.
+# A process that has not answered by then is taken for dead. NCCL counts from the launch, and no forward takes as long;
+# gloo counts while one process is at an exchange and the other is not, which is short, and may miss the other's death.
 EXCHANGE_S = {"cuda": 600.0, "cpu": 60.0}
 _THERE = "another device of this model (context_parallel) is lost:"
-_REPORT_S = 5.0  # from the end of an exchange to what a follower says of it
+_REPORT_S = 5.0  # from the end of an exchange to a follower's report of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What a process needs to make its part of the forwards of a model."""
+    """What a process needs to compute its part of a model's forwards."""
 
     card: ModelCard
     folder: str  # or repository
     options: EngineOptions
     rank: int = 0  # 0 is the worker
     num_threads: int = 1
-    meeting: str = ""  # a file that all can write, where they find each other
+    meeting: str = ""  # a file that all can write, by which they find each other
     exchange_s: float = 0.0
 
     @property
     def device(self) -> torch.device:
-        """Where this part is made: GPUs that follow on the worker's own."""
+        """Where this part is computed: the GPUs after the worker's own."""
         first = torch.device(self.options.device)
         return first if first.type == "cpu" else torch.device(first.type, (first.index or 0) + self.rank)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The last that a follower says."""
+    """The last message of a follower."""
 
     error: str
     is_out_of_memory: bool
 
 
 def _why_not(card: ModelCard, networks: Sequence[Any], device: torch.device) -> str | None:
-    """Return why the forwards of a card cannot be made on as many devices as it says, with the way out."""
+    """Return why the forwards cannot run on as many devices as the card says, with the way out."""
     degree = card.context_parallel
     if card.offload != "none":
         return f"weights that wait elsewhere (offload {card.offload}) cannot be split; leave one of the two out"
@@ -102,10 +102,10 @@ def _why_not(card: ModelCard, networks: Sequence[Any], device: torch.device) -> 
 
 
 def lead(pipeline: Any, card: ModelCard, folder: str, options: EngineOptions, device: torch.device) -> Team:
-    """Let followers make their parts of each forward of a pipeline's networks, from now on.
+    """From now on, let followers compute their parts of each forward of a pipeline's networks.
 
     Raises:
-        ValueError: the card asks for what cannot be; the message names the field.
+        ValueError: the card asks for something impossible; the message names the field.
         RuntimeError: a follower could not load its part; `torch.OutOfMemoryError` where it did not fit.
     """
     networks = transformers(pipeline)
@@ -127,9 +127,9 @@ def new_config(degree: int) -> Any:  # of diffusers, untyped
 def split(networks: Sequence[Any], config: Any) -> None:
     """Let networks cut the video's tokens into parts, and exchange what self-attention reads.
 
-    Not `enable_parallelism` of diffusers: it makes its mesh by counting accelerators, which divides by zero where there
-    are none, and takes no second one. And it cuts the text of LTX as well, whose mask then no longer fits the heads.
-    Text stays whole here, as in Wan: every part reads all of it, so cross-attention exchanges nothing.
+    This does not use `enable_parallelism` of diffusers: that makes its mesh by counting accelerators, which divides by
+    zero without any, and it cannot be called twice. It also cuts the text of LTX, whose mask then no longer fits the
+    heads. Here text stays whole, as in Wan: every part reads all of it, so cross-attention exchanges nothing.
     """
     for network in networks:
         network._parallel_config = ParallelConfig(context_parallel_config=config)  # type: ignore[no-untyped-call]
@@ -139,13 +139,13 @@ def split(networks: Sequence[Any], config: Any) -> None:
 
 
 def _of_video(cuts: Any) -> Any:
-    """Return what is cut at a module without the text among it; what is put together stays as it is."""
-    is_text = "encoder_"  # so begin the names of inputs that are text
+    """Return a module's plan for cutting inputs without those of text; a plan for joining stays as it is."""
+    is_text = "encoder_"  # how the names of text inputs begin
     return {k: v for k, v in cuts.items() if not str(k).startswith(is_text)} if isinstance(cuts, dict) else cuts
 
 
 def meet(part: Part, config: Any) -> None:
-    """Wait for the other processes, and let the networks of `config` exchange with theirs."""
+    """Wait for the other processes, and let the networks with this `config` exchange with theirs."""
     degree, device = part.card.context_parallel, part.device
     loopback = "lo0" if sys.platform == "darwin" else "lo"
     os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)  # nothing leaves this machine
@@ -163,16 +163,16 @@ def meet(part: Part, config: Any) -> None:
 
 
 def part_ways(device: torch.device) -> None:
-    """Leave the others without a word to them, be it in the middle of an exchange."""
+    """Leave the others without telling them, even in the middle of an exchange."""
     if not dist.is_initialized():
         return
     if device.type == "cuda":
-        dist.distributed_c10d._abort_process_group()  # a kernel that waits for one who is gone ends with it
+        dist.distributed_c10d._abort_process_group()  # this ends kernels that wait for a process that is gone
     else:
         dist.destroy_process_group()
 
 
-_TEAMS: weakref.WeakSet[Team] = weakref.WeakSet()  # of this process that have started
+_TEAMS: weakref.WeakSet[Team] = weakref.WeakSet()  # those of this process that have started
 
 
 class Team:
@@ -184,10 +184,10 @@ class Team:
         self._followers: list[tuple[subprocess.Popen[bytes], Connection]] = []
 
     def start(self) -> None:
-        """Start the followers where none are, and end those of others; raise what one met with."""
+        """Start the followers if there are none, and end those of other models; raise an error that one met."""
         if self._followers:
             return
-        end_all()  # torch knows one group in a process
+        end_all()  # torch has only one group per process
         _TEAMS.add(self)
         with tempfile.TemporaryDirectory(prefix="chai-parallel-") as folder:
             own = replace(
@@ -207,7 +207,7 @@ class Team:
                 raise
 
     def _require_ready(self) -> None:
-        """Wait for a word of each follower; raise what it met with instead."""
+        """Wait until each follower reports that it is ready; raise its error if it reports one."""
         for _, pipe in self._followers:
             try:
                 said = pipe.recv()
@@ -217,7 +217,7 @@ class Team:
                 raise _out_of_memory(said) if said.is_out_of_memory else RuntimeError(f"{_THERE} {said.error}")
 
     def end(self) -> None:
-        """End the followers, whatever they do."""
+        """End the followers, whatever they are doing."""
         followers, self._followers = self._followers, []
         for process, pipe in followers:
             process.kill()
@@ -227,7 +227,7 @@ class Team:
 
     @contextmanager
     def forward(self, number: int, args: tuple[Any, ...], options: dict[str, Any]) -> Iterator[None]:
-        """Let the followers make a forward of network `number` while this process makes its own."""
+        """Let the followers compute their parts of a forward of network `number` beside this process's own."""
         self.start()
         try:
             outline = _Outline(self._part.device)
@@ -246,9 +246,9 @@ class Team:
             raise reason from error
 
     def _watch(self) -> None:
-        """Wait for the device with an eye on the followers: a kernel that waits for a dead one ends at NCCL's timeout.
+        """Wait for the device and watch the followers: a kernel that waits for a dead one ends only at NCCL's timeout.
 
-        A forward launches its kernels and returns; only one that is waited for here can still be told from the next.
+        A forward launches its kernels and returns; unless it is waited for here, its errors surface in the next one.
         """
         if self._part.device.type != "cuda":
             return
@@ -259,7 +259,7 @@ class Team:
                 raise RuntimeError("a follower ended within a forward")
 
     def _reason(self, error: BaseException) -> Exception | None:
-        """Return what another process broke with, where this one only heard of it."""
+        """Return the error that another process met, if this one's is only its consequence."""
         if (
             not isinstance(error, RuntimeError | OSError)
             or device_faults.is_out_of_memory(error)
@@ -271,24 +271,24 @@ class Team:
             with suppress(EOFError, OSError):
                 if pipe.poll(_REPORT_S):
                     reports.append(pipe.recv())
-        return None if told(error) in reports else _error(reports)  # all met with the same
+        return None if told(error) in reports else _error(reports)  # all met the same error
 
 
 def end_all() -> None:
-    """End the followers of all models of this process; those of a model that is used again start again."""
+    """End the followers of all models of this process; a model that is used again starts new ones."""
     for team in list(_TEAMS):
         team.end()
 
 
 class _Leading(ModelHook):
-    """Stands before a network's forward, with all that splits it."""
+    """The outermost hook of a network's forward, around those that split it."""
 
     def __init__(self, team: Team, number: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._team, self._number = team, number
 
     def new_forward(self, module: nn.Module, *args: Any, **options: Any) -> Any:
-        """Make the forward together with the followers; raise RequestError for a length that has no equal parts."""
+        """Compute the forward together with the followers; raise RequestError for a length without equal parts."""
         degree, count = self._team.degree, num_tokens(module, args[0] if args else options["hidden_states"])
         if count % degree:
             raise RequestError(f"its {count} tokens have no {degree} equal parts; ask for another size or length")
@@ -298,19 +298,19 @@ class _Leading(ModelHook):
 
 
 def num_tokens(network: Any, latents: Tensor) -> int:
-    """Return how many tokens of video a network makes of latents (B, C, T, H, W), or of (B, N, D) that are cut."""
+    """Return how many video tokens a network makes of latents (B, C, T, H, W), or N of tokens (B, N, D)."""
     return latents.shape[1] if latents.ndim == 3 else latents[0, 0].numel() // math.prod(network.config.patch_size)
 
 
 class _Outline(pickle.Pickler):
-    """Writes what a forward is called with, of tensors on the device no more than their form."""
+    """Pickles the arguments of a forward; of tensors on the device, only their form."""
 
     def __init__(self, device: torch.device) -> None:
         self.written, self.tensors, self._device = io.BytesIO(), list[Tensor](), device
         super().__init__(self.written)
 
     def persistent_id(self, value: Any) -> tuple[torch.Size, torch.dtype] | None:
-        """Return the form of a tensor that goes by broadcast; None for all else."""
+        """Return the form of a tensor that goes by broadcast; None for anything else."""
         if not isinstance(value, Tensor) or value.device.type != self._device.type:
             return None
         self.tensors.append(value)
@@ -318,7 +318,7 @@ class _Outline(pickle.Pickler):
 
 
 class Call(pickle.Unpickler):
-    """Reads what a forward is called with; tensors come by broadcast, in the order of their mention."""
+    """Unpickles the arguments of a forward; tensors come by broadcast, in the order of their mention."""
 
     def __init__(self, written: bytes, device: torch.device) -> None:
         super().__init__(io.BytesIO(written))
@@ -332,7 +332,7 @@ class Call(pickle.Unpickler):
 
 
 def _started(part: Part) -> tuple[subprocess.Popen[bytes], Connection]:
-    """Start the process of a part; return it with the pipe on which it hears and reports."""
+    """Start the process of a part; return it with the pipe for its calls and reports."""
     here, there = Pipe()
     with there:
         command = [*child_command(FOLLOWER), str(there.fileno())]
@@ -340,7 +340,7 @@ def _started(part: Part) -> tuple[subprocess.Popen[bytes], Connection]:
             command,
             stdin=subprocess.DEVNULL,
             pass_fds=[there.fileno()],
-            start_new_session=True,  # Ctrl-C is the worker's to hear, which first gives its jobs back
+            start_new_session=True,  # Ctrl-C must reach only the worker, which first gives its jobs back
         )
     here.send(part)
     return process, here
@@ -359,5 +359,5 @@ def _error(reports: Sequence[Report]) -> Exception:
 
 
 def told(error: BaseException) -> Report:
-    """Return what there is to report of an error."""
+    """Return the report of an error."""
     return Report(error=f"{type(error).__name__}: {error}", is_out_of_memory=device_faults.is_out_of_memory(error))

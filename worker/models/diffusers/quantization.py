@@ -1,4 +1,4 @@
-"""Weights in fewer bits, as a card asks for them: those that wait in 8 bits, and the back ends of diffusers."""
+"""Weights in fewer bits, as a card asks for them: stored in 8 bits, or by one of diffusers' back ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from worker.models.diffusers import attention, source
 
 
 def of_parts(card: ModelCard, found: source.Source) -> dict[str, Any]:
-    """Return how a back end of quantisation is to load which parts; raise ValueError for what there is not."""
+    """Return the configuration of quantisation for the parts; raise ValueError for an unknown part or back end."""
     if not isinstance(card.quantization, Mapping):
         return {}
     given = {"backend": None, "options": {}, "parts": attention.networks_of(found.parts), **card.quantization}
@@ -23,7 +23,7 @@ def of_parts(card: ModelCard, found: source.Source) -> dict[str, Any]:
         if not isinstance(given["parts"], list | tuple) or not isinstance(given["options"], Mapping):
             raise ValueError("parts is a list of names, and options is an object")
         return {part: _of_part(found, part, given["backend"], given["options"]) for part in given["parts"]}
-    except Exception as error:  # each back end has its own ways to refuse an option, or to be missing
+    except Exception as error:  # each back end has its own errors for a refused option or a missing package
         raise ValueError(f"{card.name}: quantization {dict(card.quantization)}: {error}") from error
 
 
@@ -45,7 +45,7 @@ def _of_part(found: source.Source, part: str, backend: Any, options: Mapping[str
 
 
 def _refuse_unread(made: Any, backend: str, options: Mapping[str, Any]) -> None:
-    """Raise ValueError for options that a configuration was given and has neither named nor kept: it drops them."""
+    """Raise ValueError for options that a configuration neither takes by name nor keeps: it drops them."""
     takes = inspect.signature(type(made).__init__).parameters.values()
     named = [one.name for one in takes if one.kind is not one.VAR_KEYWORD and one.name != "self"]
     for option in options:
@@ -54,7 +54,7 @@ def _refuse_unread(made: Any, backend: str, options: Mapping[str, Any]) -> None:
 
 
 def apply(pipeline: Any, card: ModelCard) -> None:
-    """Let the weights of the networks wait in 8 bits where the card says so; raise ValueError for another word."""
+    """Store the weights of the networks in 8 bits if the card says so; raise ValueError for another word."""
     if card.quantization in (None, "none") or isinstance(card.quantization, Mapping):
         return
     if card.quantization != "float8":

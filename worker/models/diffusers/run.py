@@ -1,4 +1,4 @@
-"""One run of a pipeline, told step by step to whoever iterates it, with what hooks ask for between the steps."""
+"""One run of a pipeline, yielding each step to its caller and calling the hooks between the steps."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from worker.models.video_model import RequestError, Step, StepHook
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a pipeline says of a run that it has not begun."""
+    """What a pipeline says about a run before it begins."""
 
     layout: Layout
     noise: Tensor  # (1, C, T, H, W)
-    levels: list[float]  # 0..1000, where each step begins; 0 at the end
-    units: list[float]  # what the pipeline's latents are divided by to be told, likewise
+    levels: list[float]  # 0..1000, at the beginning of each step; 0 at the end
+    units: list[float]  # divisors that bring the pipeline's latents to the common scale, likewise
 
     def without_numbers(self) -> Asked:
-        """Return the same with one number in place of all latents: many can be kept and take no room on the device."""
+        """Return the same with one number in place of all latents, so that many can be kept without device memory."""
         return replace(self, layout=replace(self.layout, like=_hollow(self.layout.like)), noise=_hollow(self.noise))
 
 
 class Caller(Protocol):
-    """Whose pipeline it is."""
+    """The owner of the pipeline."""
 
     pipeline: Any  # of diffusers, untyped
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
+        """The device that it runs on."""
 
     def ask(self, params: GenerationParams, num_steps: int, seed: int) -> Asked:
         """Let the pipeline draw its noise and choose its timesteps, and do nothing more."""
 
     def call(self, course: Course, params: GenerationParams, arguments: Mapping[str, Any], *, seed: int) -> Any:
-        """Call the pipeline with a scheduler of ours."""
+        """Call the pipeline with our scheduler."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class Run:
     hooks: Sequence[StepHook]
 
     def __call__(self, hand: Callable[[Step], None]) -> None:
-        """Run; hand every step over, and go on when `hand` returns."""
+        """Run; pass every step to `hand`, and go on when it returns."""
         model, pipeline = self.model, self.model.pipeline
         if model.device.type == "cuda":
             torch.cuda.set_device(model.device)  # each thread has its own
@@ -80,7 +80,7 @@ class Run:
             raise ValueError(f"{_name(pipeline)} made {teller.index - first} steps {_UNFOLLOWED}")
 
     def _start(self, asked: Asked) -> tuple[int, dict[str, Tensor]]:
-        """Return the first step and the latents that enter it, unless they are those that the pipeline draws."""
+        """Return the first step and the argument for the latents that enter it; none if the pipeline draws them."""
         first, latents = 0, asked.noise
         for hook in self.hooks:
             first, latents = hook.start(latents, asked.levels[:-1], first)
@@ -93,18 +93,18 @@ class Run:
 
 @dataclass(slots=True, kw_only=True)
 class Teller:
-    """What happens between two steps: the finished one is told, and the next is lent what it reads."""
+    """What happens between two steps: the finished one is passed on, and the next is lent what it reads."""
 
     asked: Asked
     hooks: Sequence[StepHook]
     hand: Callable[[Step], None]
     lender: Lender | None
     index: int  # of the step to come, 0-based
-    outputs: list[Tensor] = field(default_factory=list)  # of the model in the last step
-    samples: list[Tensor] = field(default_factory=list)  # latents that it was given, as the pipeline has them
+    outputs: list[Tensor] = field(default_factory=list)  # of the model, in the last step
+    samples: list[Tensor] = field(default_factory=list)  # latents that the model was given, in the pipeline's form
 
     def listening_to(self, pipeline: Any, course: Course) -> dict[str, Any]:
-        """Return the arguments that make a pipeline tell; one that has no callback is heard through its scheduler."""
+        """Return the arguments that set a callback; a pipeline that takes none is followed through its scheduler."""
         if "callback_on_step_end" not in _parameters(pipeline):
             course.listener = self.finish
             return {}
@@ -116,7 +116,7 @@ class Teller:
         return {"callback_on_step_end": told, "callback_on_step_end_tensor_inputs": ["latents"]}
 
     def lend(self) -> None:
-        """Let the step to come read what the hooks want it to."""
+        """Let the next step read what the hooks want it to."""
         level = self.asked.levels[self.index]
         offered = (hook.attention(self.index, level, 1) for hook in self.hooks)
         cached = next((one for one in offered if one is not None), None)
@@ -126,7 +126,7 @@ class Teller:
             raise ValueError("this network takes no donor in; ask for another way of reuse, or for none")
 
     def velocity(self, output: Tensor, sample: Tensor) -> Tensor:
-        """Return what the scheduler steps with: the model's output unless a hook changes it."""
+        """Return the output that the scheduler uses: the model's, unless a hook changes it."""
         self.outputs[:], self.samples[:] = [output], [sample]
         layout, index = self.asked.layout, self.index
         before = after = -layout.told(output)
@@ -137,7 +137,7 @@ class Teller:
         return self.outputs[0]
 
     def finish(self, latents: Tensor) -> None:
-        """Tell of a finished step, wait until the next is wanted, and prepare it."""
+        """Pass on a finished step, wait until the next is wanted, and prepare it."""
         levels, index = self.asked.levels, self.index
         if index >= len(levels) - 1:
             raise ValueError(f"the pipeline made more than {index} steps {_UNFOLLOWED}")
@@ -173,7 +173,7 @@ _UNFOLLOWED = "where its scheduler has others, so they cannot be followed; see d
 
 
 def _check_levels(levels: Sequence[float], pipeline: Any) -> None:
-    """Raise RequestError where a scheduler makes no levels of the steps that are asked for."""
+    """Raise RequestError if a scheduler cannot make valid levels for the requested steps."""
     if not schedule.falls(levels):
         said = ", ".join(f"{level:.4g}" for level in levels[:-1])
         raise RequestError(

@@ -1,12 +1,12 @@
-"""A pipeline's own scheduler, made anew for one run: watched, and made to begin some steps later.
+"""A fresh copy of a pipeline's own scheduler for one run, which can be watched and can begin at a later step.
 
-A pipeline asks its scheduler for timesteps and then steps through them. One that answers with the later ones resumes;
-one that answers with none makes the pipeline draw its noise, or decode a given latent, and do nothing else. So the
-pipeline itself, unmodified, says what its noise and schedule are.
+A pipeline asks its scheduler for timesteps and then steps through them. If the scheduler answers with the later ones,
+the pipeline resumes; if it answers with none, the pipeline draws its noise, or decodes a given latent, and does nothing
+else. So the pipeline itself, unmodified, says what its noise and schedule are.
 
-Noise levels are told on one scale for all: t / 1000 = s / (a + s) for a latent a x + s e of data x and noise e. With
-flow matching (a = 1 - s) that is the timestep itself. Latents are told divided by a + s, and so mean the same
-everywhere: on that scale (1 - t) x + t e is right for every scheduler.
+All schedulers' noise levels are given on one scale: t / 1000 = s / (a + s) for a latent a x + s e of data x and noise
+e. With flow matching (a = 1 - s) that is the timestep itself. Latents are given divided by a + s, so that they mean the
+same everywhere: on that scale a latent is (1 - t / 1000) x + t / 1000 e with every scheduler.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 EXACT = ("FlowMatchEulerDiscreteScheduler", "DDIMScheduler", "CogVideoXDDIMScheduler")
-FORGETFUL = (  # begin at first order: they keep the predictions of earlier steps, which a resumed run has not made
+FORGETFUL = (  # these restart at first order: they use predictions of earlier steps, which a resumed run has not made
     "UniPCMultistepScheduler",
     "DPMSolverMultistepScheduler",
 )
 
 _OF_A_STEP = ("self", "model_output", "timestep", "sample")  # what every pipeline gives its scheduler
 
-Velocity = Callable[[Any, Any], Any]  # model output, latents → model output; all as the pipeline has them
+Velocity = Callable[[Any, Any], Any]  # model output, latents → model output; all in the pipeline's form
 
 
 def why_not_resumed(scheduler: Any) -> str | None:  # Any: schedulers of diffusers are untyped
-    """Return a sentence on why runs with this scheduler cannot begin later; None where they can."""
+    """Return why runs with this scheduler cannot begin at a later step; None if they can."""
     name, config = type(scheduler).__name__, scheduler.config
     if name not in (*EXACT, *FORGETFUL):
         return f"Its scheduler, {name}, is not known to resume; {', '.join(EXACT)} and UniPC do."
@@ -48,7 +48,7 @@ def why_not_resumed(scheduler: Any) -> str | None:  # Any: schedulers of diffuse
 
 
 def is_flow(scheduler: Any) -> bool:
-    """Whether latents are (1 - s) x + s e: of schedulers that have no other way, and of those that are told so."""
+    """Whether latents are (1 - s) x + s e: with schedulers that know only that form, or are configured for it."""
     has_other = hasattr(scheduler, "alphas_cumprod") or hasattr(scheduler, "init_noise_sigma")
     return bool(scheduler.config.get("use_flow_sigmas")) or (hasattr(scheduler, "sigmas") and not has_other)
 
@@ -63,12 +63,12 @@ def _has_levels(scheduler: Any) -> bool:
 
 
 def falls(levels: Sequence[float]) -> bool:
-    """Whether noise levels never rise, and are numbers: of a single step, some schedulers make none."""
+    """Whether noise levels never rise and are numbers: for a single step, some schedulers produce NaN."""
     return all(before >= after >= 0 for before, after in pairwise(levels))
 
 
 def check_step(pipeline: Any) -> None:
-    """Raise ValueError for a scheduler that wants more in a step than its pipeline knows to give."""
+    """Raise ValueError for a scheduler whose step needs more than its pipeline passes."""
     kind = type(pipeline.scheduler)
     needs = [name for name, value in inspect.signature(kind.step).parameters.items() if value.default is value.empty]
     more = [name for name in needs if name not in _OF_A_STEP]
@@ -90,18 +90,18 @@ class Course:
         velocity: Velocity | None = None,
         is_given_latents: bool = False,
     ) -> None:
-        """Make a scheduler of the same class and configuration that leaves out steps; None: all of them.
+        """Make a scheduler of the same class and configuration that leaves out the first steps; None = all of them.
 
-        `velocity` is given the model's output and the latents of each step, and returns what the step is made with.
-        Latents that are given are no noise to begin with, and pipelines are not to scale them up as such.
+        `velocity` gets the model's output and the latents of each step, and returns the output to use in the step.
+        Given latents are not initial noise, and pipelines must not scale them up as such.
         """
         self.scheduler = type(scheduler).from_config(scheduler.config)
         if is_given_latents:
             kind = type(self.scheduler)
             self.scheduler.__class__ = type(kind.__name__, (kind,), {"init_noise_sigma": 1.0})
         self.listener: Callable[[Tensor], None] | None = None  # of the latents after each step
-        self.generator: Any = None  # of torch: what a step draws noise from when its pipeline hands it none
-        self._scales: list[tuple[float, float]] = []  # a and s where each step begins, and at the end
+        self.generator: Any = None  # torch's, from which a step draws noise when its pipeline passes none
+        self._scales: list[tuple[float, float]] = []  # a and s at the beginning of each step and at the end
         self._skipped, self._velocity = skipped, velocity
         self._set_timesteps, self._step = self.scheduler.set_timesteps, self.scheduler.step
         self._takes = inspect.signature(self._step)
@@ -116,11 +116,11 @@ class Course:
 
     @property
     def units(self) -> list[float]:
-        """What latents are divided by to be told: those that enter each step, and the finished ones."""
+        """The divisors a + s of the latents that enter each step and of the finished ones."""
         return [1.0 if is_flow(self.scheduler) else a + s for a, s in self._scales[:-1]] + [1.0]
 
     def end(self) -> None:
-        """Let the scheduler go: while each holds the other, a run's latents stay until rubbish is collected."""
+        """Release the scheduler: while the two refer to each other, a run's latents stay until garbage collection."""
         del self.scheduler.set_timesteps, self.scheduler.step
 
     def _begin(self, *args: Any, **options: Any) -> None:
@@ -134,7 +134,7 @@ class Course:
             scheduler.sigmas = scheduler.sigmas[skipped:]
 
     def _leave_out_more(self, *args: Any, **options: Any) -> None:
-        """Let no more steps be made than are asked for: PNDM adds some to begin with, and is asked for fewer."""
+        """Keep to the requested number of steps: PNDM adds some at the start, so it is asked for fewer."""
         bound = inspect.signature(self._set_timesteps).bind(*args, **options)
         asked = bound.arguments.get("num_inference_steps") or 0
         fewer = 2 * asked - len(self.scheduler.timesteps)
@@ -157,12 +157,12 @@ class Course:
 
 
 def _refuse_copy(_: object) -> None:
-    """Refuse: steps of a copy would be told as steps of the video."""
+    """Refuse: steps of a copy would be taken for steps of the video."""
     raise ValueError("its pipeline steps with several schedulers at once, which cannot be followed")
 
 
 def _posing_as(known: Callable[..., Any], new: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function with the signature of another: pipelines look at what a scheduler takes."""
+    """Return a function with the signature of another: pipelines inspect a scheduler's arguments."""
 
     @functools.wraps(known)
     def posing(*args: Any, **options: Any) -> Any:
@@ -172,7 +172,7 @@ def _posing_as(known: Callable[..., Any], new: Callable[..., Any]) -> Callable[.
 
 
 def _scales(scheduler: Any) -> list[tuple[float, float]]:
-    """Return a and s of a scheduler that has its timesteps, where each step begins and at the end."""
+    """Return a and s at the beginning of each step and at the end, of a scheduler that has its timesteps."""
     if is_flow(scheduler):
         sigmas = [float(sigma) for sigma in scheduler.sigmas]
         levels = [1 - sigma for sigma in sigmas] if scheduler.config.get("invert_sigmas") else sigmas
@@ -203,8 +203,8 @@ def replaced(scheduler: Any, wanted: Mapping[str, Any]) -> Any:
     """Return the scheduler that a card asks for: values in place of the source's, and maybe another class.
 
     Raises:
-        ValueError: there is no such class, it has no such value, or it expects something else of the network than the
-            source's does; the message names it.
+        ValueError: there is no such class, it has no such value, or it expects another kind of prediction of the
+            network than the source's scheduler; the message names it.
     """
     import diffusers
 
@@ -221,7 +221,7 @@ def replaced(scheduler: Any, wanted: Mapping[str, Any]) -> Any:
             raise ValueError(f"scheduler: {key!r} is no value of {name}; there are {', '.join(takes)}")
     try:
         made = kind.from_config({**scheduler.config, **values})
-    except Exception as error:  # each class has its own ways to break on a wrong value
+    except Exception as error:  # each class has its own errors for a wrong value
         given = ", ".join(f"{key}={value!r}" for key, value in values.items())
         raise ValueError(f"scheduler: {name} takes no {given} ({error}); see its page of diffusers") from error
     if is_flow(made) != is_flow(scheduler):

@@ -1,4 +1,4 @@
-"""What a folder or repository in the form of diffusers holds, by its `model_index.json`, before anything is loaded."""
+"""What a folder or repository in diffusers' format holds, according to `model_index.json`, before it is loaded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OTHER_INPUTS = (
     *("image", "cond_image", "video", "mask", "mask_image", "audio", "animate", "reference_conditions"),
     *("control_video", "controls", "conditions", "conditioning_frames"),
 )
-_UNFOLLOWED = {  # pipelines whose steps are not those of their scheduler, and what to name in their place
+_UNFOLLOWED = {  # pipelines whose steps are not their scheduler's, and what to use instead
     "SkyReelsV2DiffusionForcingPipeline": "gives frames clocks of their own; name SkyReelsV2Pipeline with --pipeline",
     "TextToVideoSDPipeline": "steps frames as pictures of their own; a newer pipeline is needed",
     "TextToVideoZeroPipeline": "steps twice through a part of its schedule; another pipeline is needed",
@@ -46,7 +46,7 @@ def read(source: str, *, pipeline: str | None = None, revision: str | None = Non
 
     Args:
         source: a folder, or `owner/name` on the hub.
-        pipeline: class to use in place of the one that is named there.
+        pipeline: class to use instead of the one named there.
         revision: of a repository.
 
     Raises:
@@ -63,7 +63,7 @@ def read(source: str, *, pipeline: str | None = None, revision: str | None = Non
         raise SourceError(f"{source}: {INDEX} names no pipeline (_class_name); it is not of diffusers")
     parts = {part: tuple(kind) for part, kind in index.items() if isinstance(kind, list) and len(kind) == 2 and kind[0]}
     for part, (library, kind) in parts.items():
-        if not part.isidentifier():  # diffusers reads a part from the folder of its name, wherever that leads
+        if not part.isidentifier():  # diffusers reads a part from the folder with its name, wherever that leads
             raise SourceError(f"{source}: {INDEX} has a part {part!r}, which is no name of one; fetch it again")
         if not isinstance(library, str) or not isinstance(kind, str):
             raise SourceError(
@@ -79,7 +79,7 @@ def read(source: str, *, pipeline: str | None = None, revision: str | None = Non
 
 
 def check_pipeline(source: str, name: str) -> type:
-    """Return the class of a pipeline that makes a video of a text alone; raise SourceError for any other."""
+    """Return the class of a pipeline that makes a video from a text alone; raise SourceError for any other."""
     import diffusers
 
     kind = getattr(diffusers, name, None)
@@ -129,7 +129,7 @@ def json_file(source: str, name: str, *, revision: str | None = None) -> dict[st
 
 
 def again(path: Path) -> str:
-    """Return how a broken file is made whole: the hub's cache holds what it has, whatever became of it."""
+    """Return how to replace a broken file: the hub's cache never downloads again what it already has."""
     from huggingface_hub import constants
 
     is_kept = Path(constants.HF_HUB_CACHE) in path.parents
@@ -143,7 +143,7 @@ _PAGE = re.compile(
 
 
 def _of_page(source: str) -> str | None:
-    """Return what to give in place of the address of a repository's page; None where it is none."""
+    """Return what to give instead of the address of a repository's page; None if it is not such an address."""
     if (page := _PAGE.fullmatch(source)) is None:
         return None
     name, revision = page.groups()
@@ -152,14 +152,14 @@ def _of_page(source: str) -> str | None:
 
 
 def _own_modules() -> tuple[str, ...]:
-    """Return the names under which old indexes know parts of pipelines that diffusers itself has."""
+    """Return the module names that old indexes use for parts that diffusers itself has."""
     import diffusers.pipelines
 
     return tuple(name for name in dir(diffusers.pipelines) if not name.startswith("_") and name.islower())
 
 
 def fetched(source: str, kind: Any, *, revision: str | None, variant: str | None) -> str:
-    """Return the folder of all files of a pipeline; those of a repository are fetched, as far as they are not here.
+    """Return the folder of all files of a pipeline; missing ones of a repository are fetched.
 
     Raises:
         SourceError: the hub refuses them, cannot be reached, or there is no room for them.
@@ -179,12 +179,12 @@ def _fetch(source: str, name: str, revision: str | None) -> Path:
 
     try:
         return Path(hf_hub_download(source, name, revision=revision))
-    except Exception as error:  # of the hub, of what it speaks HTTP with, and of the disk
+    except Exception as error:  # of the hub, its HTTP library, or the disk
         raise _refused(error, source, revision, name) from error
 
 
 def _refused(error: Exception, source: str, revision: str | None, name: str) -> SourceError:
-    """Return what to do where the hub, the way to it, or the disk does not let a file be fetched."""
+    """Return what to do if a file cannot be fetched because of the hub, the network or the disk."""
     from huggingface_hub import constants, errors
 
     http = error.__cause__ if isinstance(error.__cause__, errors.HfHubHTTPError) else error

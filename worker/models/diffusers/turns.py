@@ -1,6 +1,6 @@
-"""A function that calls back, turned into a generator: it runs in a thread of its own, and only while it is asked to.
+"""A function with a callback, turned into a generator: it runs in a thread of its own, only while a value is awaited.
 
-A pipeline of diffusers is one call that tells of its steps through a callback. A job iterates steps, and may leave
+A pipeline of diffusers is one call that reports its steps through a callback. A job iterates over steps, and may stop
 between any two of them. The two take turns: exactly one of them runs at any time.
 """
 
@@ -15,11 +15,11 @@ T = TypeVar("T")
 
 
 class Left(BaseException):
-    """Raised in the callback when nobody wants more. No `Exception`: nothing on its way out may swallow it."""
+    """Raised in the callback when no more values are wanted. Not an `Exception`, so that no handler swallows it."""
 
 
 class _Over:
-    """The function has ended: by itself, or by what it raised."""
+    """The function has ended: it returned or raised."""
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
@@ -54,9 +54,9 @@ class _Turns(Generic[T]):
             self._run(self._hand)
         except Left:
             pass
-        except BaseException as raised:  # the other side's to handle, whatever it is
+        except BaseException as raised:  # handled by the other side, whatever it is
             error = raised
-        self._run = _forget  # what it holds must not outlive the run
+        self._run = _forget  # the objects that it holds must not outlive the run
         self._handed.put(_Over(error))
 
     def _hand(self, item: T) -> None:
@@ -69,13 +69,13 @@ class _Turns(Generic[T]):
 
 
 def _forget(_: object) -> None:
-    """Stand in for a function that has run."""
+    """Placeholder for a function that has run."""
 
 
 def iterate(run: Callable[[Callable[[T], None]], object]) -> Generator[T]:
     """Yield each value that `run` hands to its argument.
 
     `run` goes on when the next value is asked for. Closing the generator raises `Left` inside `run` where it waits;
-    what `run` raises, the generator raises. In every case the thread has ended when the generator has.
+    errors of `run` are raised by the generator. In every case the thread has ended when the generator has.
     """
     return _Turns(run).items()
