@@ -1,8 +1,8 @@
-"""`chai calibrate`: which plan of a model answers which kind of hit, by measurement on this machine.
+"""`chai calibrate`: measures on this machine which plan of a model should answer which kind of hit.
 
-First the schedules, the cheapest first, until one keeps: what costs more is not needed. It then makes the donors,
-because with calibrated plans it is what answers a miss; so reuse is measured with the donors that it will have. A plan
-that loses too much beyond doubt is given up after the first prompts.
+Schedules come first, from the cheapest up, until one keeps the quality; dearer ones are not needed. The chosen schedule
+then makes the donors, because with calibrated plans it is what runs on a miss: reuse is measured with the donors that
+it will have in service. A plan that clearly loses too much is given up after the first prompts.
 """
 
 import time
@@ -22,22 +22,22 @@ from worker.quality.judges import Judge
 from worker.quality.plan_table import HIT_CASES, Calibration
 from worker.quality.videos import Video
 
-VETO = "flicker"  # decides beside judges that rank: no plan may buy its score with it
+VETO = "flicker"  # decides beside judges that rank: no plan may gain its score by flickering
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
     """What the operator demands of a plan."""
 
-    tolerances: Mapping[str, float] = field(default_factory=dict)  # in place of the judges' own
+    tolerances: Mapping[str, float] = field(default_factory=dict)  # judge → tolerance in place of its own
     num_errors: float = 2.0
     min_prompts: int = 30
     max_bad: float = 0.1
 
     def bound(self, known: Sequence[Judge], reading: Sequence[str]) -> Bound:
-        """Return the bound by the judges that read every clip.
+        """Return the bound set by the judges that could read every clip.
 
-        Where some rank, they decide, and flicker may object. Else a plan has to be near to full mode's video.
+        If some of them rank, they decide, and flicker may object. Else a plan has to stay near full mode's video.
         """
         able = [(one, self.tolerances.get(one.name, one.tolerance)) for one in known if one.name in reading]
         ranking = {one.name: allowed for one, allowed in able if one.ranks and allowed is not None}
@@ -55,7 +55,7 @@ class Demand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """What a model takes on this machine, measured."""
+    """How long a model takes on this machine, measured."""
 
     seconds_per_evaluation: float
     seconds_per_clip: float  # encoding and decoding
@@ -64,11 +64,11 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What is left to do, at most."""
+    """An upper bound on the work that is left."""
 
     clips: int
     evaluations: float
-    seconds: float  # of the device
+    seconds: float  # of device time
     judging_s: float
 
 
@@ -87,15 +87,15 @@ class Result:
 
     calibration: Calibration
     lines: tuple[Line, ...]
-    shown: tuple[Candidate, ...]  # plans worth looking at beside full mode
+    shown: tuple[Candidate, ...]  # plans worth viewing beside full mode
     refused: Mapping[str, str]  # way of reuse → why the model cannot do it
     not_needed: tuple[str, ...]  # schedules that cost more than one that keeps
 
 
 def measure_pace(asked: Asked, model: VideoModel, judges: Sequence[Judge]) -> Pace:
-    """Make a clip of two steps, take the time of the second (the first may compile), and ask the judges about it.
+    """Make a clip in two steps, time the second (the first may compile), and have the judges judge it.
 
-    A judge that cannot work raises here, before hours went by.
+    A judge that cannot work raises here, and not hours later.
     """
     params = asked.params(0)
     sampling, times = Sampling(num_steps=2, guidance_scale=asked.card.guidance_scale), []
@@ -121,7 +121,7 @@ def measure_pace(asked: Asked, model: VideoModel, judges: Sequence[Judge]) -> Pa
 
 
 def estimate(runs: Runs, known: Pace) -> Estimate:
-    """Return what is left to do, at most: which schedule will make the donors is not known before."""
+    """Return an upper bound on the work left: which schedule will make the donors is not known yet."""
     first = [one for one in (runs.full, *runs.plain) for i in runs.numbers if not runs.is_made(one, i)]
     later = max((_with_donors(runs, base) for base in (runs.full, *runs.plain)), key=lambda plans: _cost(runs, plans))
     evaluations = _cost(runs, first) + _cost(runs, later)
@@ -132,13 +132,13 @@ def estimate(runs: Runs, known: Pace) -> Estimate:
 
 
 def total(runs: Runs) -> float:
-    """Return the evaluations of the whole, at most: what `Runs.done` goes up to."""
+    """Return the most evaluations that the whole calibration can take, which `Runs.done` counts up to."""
     first = [one for one in (runs.full, *runs.plain) for _ in runs.numbers]
     return _cost(runs, first) + max(_cost(runs, _with_donors(runs, base)) for base in (runs.full, *runs.plain))
 
 
 def calibrate(runs: Runs, demand: Demand, processes: Processes | None = None) -> Result:
-    """Make and judge what is missing, here or in several processes, and decide."""
+    """Make and judge the clips that are missing, in this process or several, and decide."""
     processes = processes or Processes(runs)
     _run_schedules(runs, demand, processes)
     bound = demand.bound(runs.judges, runs.reading())
@@ -153,7 +153,7 @@ def calibrate(runs: Runs, demand: Demand, processes: Processes | None = None) ->
 
 
 def _run_schedules(runs: Runs, demand: Demand, processes: Processes) -> None:
-    """Run schedules, the cheapest first, up to those that keep; of equal cost all, so that the better one is chosen."""
+    """Run schedules from the cheapest up until one keeps; all of equal cost, so that the best of them is chosen."""
     by_cost = groupby(sorted(runs.plain, key=runs.cost), key=runs.cost)
     left = [list(equal) for _, equal in by_cost] or [[]]
     while left:
@@ -167,10 +167,10 @@ def _run_schedules(runs: Runs, demand: Demand, processes: Processes) -> None:
 
 
 def _run(runs: Runs, demand: Demand, processes: Processes, plans: Sequence[Candidate]) -> None:
-    """Run plans on the prompts that they are for, each as long as there is hope for it.
+    """Run plans on the prompts that they are for, each until it is hopeless.
 
-    From one look to the next: in between, all processes are at work; at a look they wait, so that none runs a plan that
-    is given up there.
+    Plans are looked at after certain prompts. In between, all processes work; at a look they wait, so that none runs a
+    plan that is given up there.
     """
     kinds = {one.name: runs.kinds(one) for one in plans}
     wanted = {name: frozenset(chain(*numbers)) for name, numbers in kinds.items()}
@@ -188,16 +188,16 @@ def _run(runs: Runs, demand: Demand, processes: Processes, plans: Sequence[Candi
 
 
 def _looks(demand: Demand, kinds: Sequence[Sequence[int]]) -> set[int]:
-    """Return the prompts after which a plan is looked at: few looks, so few wrong ones.
+    """Return the prompts after which a plan is looked at; few looks give few false alarms.
 
-    The one with which a kind of them has had `min_prompts`, and each with which these have doubled.
+    A look follows the first `min_prompts` prompts of a kind, and each doubling of their number.
     """
     first = demand.min_prompts
     return {kind[first * 2**i - 1] for kind in kinds for i in range(len(kind).bit_length()) if first * 2**i < len(kind)}
 
 
 def _is_hopeless(runs: Runs, demand: Demand, kinds: Sequence[Sequence[int]], one: Candidate, number: int) -> bool:
-    """Whether a plan lost too much on every kind of prompt that it is for, up to this one."""
+    """Whether a plan clearly loses too much on every kind of prompt that it is for, over the prompts up to this one."""
     run = [[earlier for earlier in kind if earlier <= number] for kind in kinds if len(kind) >= demand.min_prompts]
     bound = demand.bound(runs.judges, runs.reading())
     return all(bound.is_hopeless(runs.measured(one, made)) for made in run)
@@ -234,7 +234,7 @@ def _choose(runs: Runs, numbers: Sequence[int], reusing: Sequence[Candidate], bo
 
 
 def _missing(runs: Runs, bound: Bound) -> Iterator[str]:
-    """Say what keeps a table, or a donor, from resting on enough."""
+    """Yield sentences on what evidence a table, or a donor in it, lacks."""
     count = len(runs.numbers)
     if count < bound.min_prompts:
         yield f"{count} prompts, {bound.min_prompts} are needed: give a longer list"

@@ -1,4 +1,4 @@
-"""The latent cache of a calibration: found by the service's look-up, kept by its codec, in a folder without rows."""
+"""The latent cache of a calibration: the service's look-up and codec over a folder of files, without a database."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 class CalibrationCache:
     """A `LatentCache` for one prompt of a list: every other prompt's run may lend to it."""
 
-    found: Found  # what the prompt meets among the others
-    settings: MatchSettings  # by which it was looked up
-    folder: Path  # of donors, a file a prompt
+    found: Found  # what the look-up finds for the prompt among the others
+    settings: MatchSettings  # that it was looked up under
+    folder: Path  # of donors, one file per prompt
     fingerprint: str  # in the header of every file
     table: Table  # the recipes under test
-    number: int  # of the prompt that is asked
+    number: int  # of the prompt
     lends: Collection[str] = ()  # names of the latents that the recipe's own recorder would have kept
 
     def plan(
@@ -57,14 +57,14 @@ class CalibrationCache:
         return Lent(donors=tuple(found), num_bytes=num_bytes)
 
     def put(self, claim: Claim, plan: CachePlan, donor: Donor, *, full_seconds: float) -> Kept | None:
-        """Keep what a run leaves, as the service keeps it."""
+        """Keep the latents of a run as the service keeps them."""
         del claim, plan, full_seconds
         packed = codec.pack(donor, fingerprint=self.fingerprint)
         written(self.file(self.number), packed.content)
         return Kept(entry_id=UUID(int=self.number), num_bytes=len(packed.content))
 
     def commit(self, session: "Session", claim: Claim, plan: CachePlan, kept: Kept | None) -> None:
-        """Have nothing to publish: the list is known beforehand."""
+        """Do nothing: the list of prompts is known beforehand."""
 
     def file(self, number: int) -> Path:
         """Return where a prompt's latents are."""
@@ -80,7 +80,7 @@ class CalibrationCache:
 
 
 def written(file: Path, content: bytes) -> None:
-    """Write a file so that a kill leaves the whole of it or nothing."""
+    """Write a file atomically: a kill leaves all of it or nothing."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(file.name + ".part")
     partial.write_bytes(content)

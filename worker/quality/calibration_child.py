@@ -1,4 +1,4 @@
-"""Another process of a calibration: it does the work that comes on its pipe, and ends when the pipe does."""
+"""An additional process of a calibration: does the work that arrives on its pipe, and ends when the pipe closes."""
 
 import os
 import pickle
@@ -22,26 +22,26 @@ from worker.runtime import load_model
 
 
 class _Told(Record):
-    """The record as of the start; what comes to it is told to the process that keeps it."""
+    """The record as it was at the start; new rows are sent to the process that keeps it."""
 
     def __init__(self, part: Part, pipe: Connection) -> None:
         super().__init__(part.folder, part.run)
         self._pipe = pipe
 
     def take(self, name: str, row: Mapping[str, Any]) -> None:
-        """Tell of a row."""
+        """Send a row."""
         self._learn(name, row)
         self._pipe.send((name, dict(row)))
 
 
 def main(pipe: Connection) -> None:
-    """Load the model of the part that comes first on the pipe, then do the work that comes after."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job was started without it
+    """Load the model of the `Part` that arrives first, then do the work that follows it on the pipe."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with SIGINT ignored
     came: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, came), name="pipe", daemon=True).start()
     name = "another process"
     try:
-        part: Part = pickle.loads(came.get())  # noqa: S301 - of our own process
+        part: Part = pickle.loads(came.get())  # noqa: S301 - from our own process
         name = part.name
         runs = _runs(part, pipe)
         while True:
@@ -71,7 +71,7 @@ def _runs(part: Part, pipe: Connection) -> Runs:
 
 
 def _told(error: Exception, name: str) -> Exception:
-    """Return an error that can be sent, of the class by which the command decides."""
+    """Return an error that can be sent, of the class that the command tells errors apart by."""
     if isinstance(error, JudgeError):
         return JudgeError(str(error))
     text = f"{name}: {type(error).__name__}: {error}"
@@ -79,7 +79,7 @@ def _told(error: Exception, name: str) -> Exception:
 
 
 def _listen(pipe: Connection, came: SimpleQueue[bytes]) -> None:
-    """Take in what comes. When the sender is gone, end at once, with the judge that is at work."""
+    """Queue what arrives. When the sender is gone, end at once, together with a judge that is at work."""
     try:
         while True:
             came.put(pipe.recv_bytes())
@@ -92,4 +92,4 @@ def _listen(pipe: Connection, came: SimpleQueue[bytes]) -> None:
 if __name__ == "__main__":
     main(Connection(int(sys.argv[1])))
     sys.stdout.flush()
-    os._exit(0)  # what a library still does in threads of its own keeps nobody waiting
+    os._exit(0)  # without waiting for threads that libraries have started

@@ -1,4 +1,4 @@
-"""What a calibration found, for people: a table, sentences, a page with the videos and sheets of their frames."""
+"""The results of a calibration for people: a table, sentences, a page of videos and sheets of their frames."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,14 +29,14 @@ def _row(line: Line, judges: Sequence[str], bound: Bound) -> tuple[str, ...]:
 
 
 def _judged(losses: Sequence[float], score: float | None, decides: bool) -> str:
-    """Return the mean of the videos' own scores and, of a judge that decides, what they lost."""
+    """Return the mean of the videos' own scores and, for a judge that decides, their mean loss."""
     if score is None:
         return str(mean_of(losses)) if any(losses) else ""
     return f"{score:.3f}, {mean_of(losses)}" if decides else f"{score:.3f}"
 
 
 def sentences(result: Result) -> list[str]:
-    """Return what follows, and what is missing."""
+    """Return the conclusions, and what is missing."""
     found = result.calibration
     if not found.is_enough:
         return ["no table follows from this", *found.missing]

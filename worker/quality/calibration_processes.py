@@ -1,11 +1,11 @@
-"""The processes of a calibration: this one, and others that make clips and judge them beside it.
+"""The processes of a calibration: this one, and others that make and judge clips beside it.
 
-    calibration   says what is to be done up to its next look at the plans           → `Processes.run`
-    Processes     hands it out, prompt by prompt, to whoever is free; this process takes its share
+    calibration   says what has to be done before its next look at the plans         → `Processes.run`
+    Processes     hands that out, prompt by prompt, to whichever process is free; this one takes its share
     Other         one more process, with a model of its own                          → `calibration_child`
 
-Clips and latents are files, written by the process that made them. What they are and what judges said of them comes
-back as rows, and this process alone keeps those: the record has one writer.
+Clips and latents are files, written by the process that made them. Their descriptions and the judges' verdicts come
+back as rows, which this process alone stores: the record has one writer.
 """
 
 import os
@@ -29,11 +29,11 @@ from worker.quality.judges import Judge
 from worker.settings import WorkerSettings
 
 CHILD = "worker.quality.calibration_child"
-END_S = 5.0  # from the request to end to SIGKILL
+END_S = 5.0  # between the request to end and SIGKILL
 
 
 class ProcessLost(RuntimeError):
-    """Another process of the calibration ended or broke; the message says how, and where it said more."""
+    """Another process of the calibration ended or broke; the message says how, and where its output is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,30 +42,30 @@ class Part:
 
     name: str  # for messages
     asked: Asked
-    found: tuple[Found, ...]  # what the prompts meet
+    found: tuple[Found, ...]  # what the look-up finds for each prompt
     settings: WorkerSettings  # with the device of this process
     judges: Sequence[Judge]
     folder: Path  # of the record
-    run: dict[str, Any]  # that it is the record of
-    key: str  # of the first process's latents: only those of the same key are donors
+    run: dict[str, Any]  # what the record is of
+    key: str  # that the first process stamps latents with: only latents with the same key can be donors
 
 
 class Maker(Protocol):
-    """Who does work: `Runs` in this process, `Other` in one of its own."""
+    """Something that does work: `Runs` in this process, `Other` in another."""
 
     def do(self, work: Work) -> None:
-        """Do what is not done yet."""
+        """Do what is left of a piece of work."""
 
 
 class Processes:
-    """Those that do the work of a calibration: this one, and the others that were started."""
+    """The processes that do the work of a calibration: this one, and those that were started beside it."""
 
     def __init__(self, runs: Runs, others: Sequence["Other"] = ()) -> None:
         self._runs, self._others = runs, others
-        self._lock = threading.Lock()  # of what is left, and of what `runs` counts
+        self._lock = threading.Lock()  # guards what is left, and what `runs` counts
 
     def run(self, prompts: Iterable[Sequence[Work]]) -> None:
-        """Have work done; that of a prompt stays in one process, in its order. Raise what the first one broke with."""
+        """Have work done; all work for one prompt is done in order by one process. Raise the first error."""
         left, errors = iter(prompts), list[BaseException]()
         threads = [threading.Thread(target=self._drive, args=(one, left, errors), daemon=True) for one in self._others]
         for thread in threads:
@@ -102,7 +102,7 @@ class Processes:
 
 
 def share_threads(num_processes: int) -> None:
-    """Give each process its part of the CPUs, unless OMP_NUM_THREADS says otherwise. Processes to come inherit it."""
+    """Give each process its part of the CPUs, unless OMP_NUM_THREADS is set. Later processes inherit it."""
     if num_processes > 1 and "OMP_NUM_THREADS" not in os.environ:
         num_threads = max(1, (os.cpu_count() or 1) // num_processes)
         os.environ["OMP_NUM_THREADS"] = str(num_threads)
@@ -113,9 +113,9 @@ def share_threads(num_processes: int) -> None:
 def started(
     runs: Runs, settings: WorkerSettings, *, devices: Sequence[str], num_processes: int, lock: int
 ) -> Iterator[Processes]:
-    """Start all processes beside this one, spread over the devices; this one has the first. They end with the block.
+    """Start the other processes, spread over the devices (this one has the first); they end with the block.
 
-    They keep the open file `lock`, so that nobody else begins on the folder while one of them lives.
+    They inherit the open file `lock`, so that no other calibration starts in the folder while one of them lives.
     """
     others: list[Other] = []
     try:
@@ -142,10 +142,10 @@ def started(
 
 
 class Other:
-    """Another process, which does what it is told to until this one is gone."""
+    """Another process, which takes work from this one and ends when this one does."""
 
     def __init__(self, part: Part, record: Record, *, log: Path, lock: int) -> None:
-        self._part: Part | None = part  # that is not sent yet
+        self._part: Part | None = part  # None once it is sent
         self._name, self._record, self._log = part.name, record, log
         self._pipe, there = Pipe()
         with there, log.open("wb") as output:
@@ -155,13 +155,13 @@ class Other:
                 stdout=output,
                 stderr=output,
                 pass_fds=[there.fileno(), lock],
-                start_new_session=True,  # Ctrl-C is for this process to hear
+                start_new_session=True,  # Ctrl-C reaches this process only
             )
 
     def do(self, work: Work) -> None:
-        """Have work done and keep what comes of it; raise what it broke with, or ProcessLost."""
+        """Have work done and store its rows; raise the error of the process, or ProcessLost."""
         with self._watched():
-            if self._part is not None:  # here and not at the start: who sends waits for who still imports
+            if self._part is not None:  # not at the start: sending waits until the process has imported its modules
                 self._pipe.send(self._part)
                 self._part = None
             self._pipe.send(work)
@@ -169,7 +169,7 @@ class Other:
             self._record.take(*row)
 
     def end(self, deadline: float) -> None:
-        """Wait for the end of the process, which was told to; kill it after the deadline (monotonic)."""
+        """Wait for the process, which was asked to end; kill it after the deadline (monotonic)."""
         try:
             self.process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""What a calibration has made and judged, in a folder: read again after a kill, nothing is made twice."""
+"""What a calibration has made and judged, in a folder; it is read again after a kill, so that nothing is made twice."""
 
 import fcntl
 import json
@@ -22,7 +22,7 @@ class Made:
     """One clip of a plan."""
 
     plan: str
-    prompt: int  # its number in the list
+    prompt: int  # number in the list
     evaluations: float
     seconds: float  # of denoising and decoding
     hit: str = "none"
@@ -34,16 +34,16 @@ class OtherRun(ValueError):
 
 
 class Busy(ValueError):
-    """Another process works on the folder."""
+    """Another process is working in the folder."""
 
 
 class Record:
     """The folder, and what it holds."""
 
     def __init__(self, folder: Path, run: Mapping[str, Any]) -> None:
-        """Open or begin the record of a run; raise OtherRun where the folder is of another one."""
+        """Open or begin the record of a run; raise OtherRun if the folder holds that of another."""
         self.folder, self.run = folder, dict(run)
-        self._lock = threading.Lock()  # other processes' rows come by threads
+        self._lock = threading.Lock()  # other processes' rows arrive in threads
         folder.mkdir(parents=True, exist_ok=True)
         file, own = folder / _RUN, json.loads(json.dumps(dict(run)))
         if file.exists():
@@ -62,9 +62,9 @@ class Record:
 
     @contextmanager
     def held(self) -> Iterator[int]:
-        """Keep other processes away while the block runs, or one that has the open file lives; raise Busy for one.
+        """Lock the folder until the block ends and no process has the file open; raise Busy if it is locked already.
 
-        What another made since this was opened is known then: a question may have stood for hours.
+        Then read again what others have added since it was opened: a confirmation may have taken hours.
         """
         with (self.folder / "lock").open("w") as lock:
             try:
@@ -88,12 +88,12 @@ class Record:
         self.take(_CLIPS, asdict(made))
 
     def judge(self, plan: str, prompt: int, judge: str, found: Judged | None) -> None:
-        """Keep what a judge said, or that it could not read the clip."""
+        """Keep the verdict of a judge, or that it could not read the clip."""
         said: dict[str, Any] = {"judge": judge, "loss": None} if found is None else asdict(found)
         self.take(_JUDGED, {"plan": plan, "prompt": prompt, **said})
 
     def take(self, name: str, row: Mapping[str, Any]) -> None:
-        """Keep a row of the file of that name."""
+        """Keep a row in the file of that name."""
         self._learn(name, row)
         with self._lock:
             _append(self.folder / name, row)
@@ -106,7 +106,7 @@ class Record:
 
 
 def slug(name: str) -> str:
-    """Return a name that every file system takes."""
+    """Return a name that every file system accepts."""
     return re.sub(r"[^\w.=-]+", "_", name)
 
 
@@ -122,7 +122,7 @@ def _differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
 def _append(file: Path, row: Mapping[str, Any]) -> None:
     line = json.dumps(row).encode() + b"\n"
     with file.open("ab") as stream:
-        if stream.tell() and not _ends_a_line(file):  # a line that a kill cut short stays alone
+        if stream.tell() and not _ends_a_line(file):  # do not append to a line that a kill cut short
             line = b"\n" + line
         os.write(stream.fileno(), line)
 
@@ -139,7 +139,7 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
     for line in file.read_bytes().splitlines():
         try:
             row = json.loads(line)
-        except ValueError:  # cut short by a kill: what it tells of is made again
+        except ValueError:  # cut short by a kill: what it recorded is made again
             continue
         if isinstance(row, dict):
             yield row

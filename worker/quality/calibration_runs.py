@@ -1,7 +1,7 @@
-"""The runs of a calibration: every prompt of a list by every candidate plan, made as a job's are, and judged.
+"""The runs of a calibration: every prompt of a list under every candidate plan, made as jobs are and judged.
 
-Every run goes the way of a job: the runner's own verbs over a `VideoModel` and a `LatentCache`. Each prompt may borrow
-from every other one of the list. What is there already is not made again.
+Every run takes the path of a job: the runner's own verbs over a `VideoModel` and a `LatentCache`. Each prompt may
+borrow from any other of the list. What is already there is not made again.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from worker.reuse import registry as ways
 from worker.reuse.donor import latent_name, level_name
 from worker.reuse.recorder import Recorder, kept_steps
 
-Tell = Callable[[float, str], object]  # how many evaluations are done, and what is going on
+Tell = Callable[[float, str], object]  # evaluations done, and what is being done
 
 _NOBODY = "calibration"
 
@@ -66,7 +66,7 @@ class Asked:
         return GenerationParams.of_card(self.card, prompt, size=self.size, num_frames=self.num_frames, seed=seed)
 
     def key(self, model: VideoModel, embedder: str) -> str:
-        """Return what the service keeps plans of this model and size under."""
+        """Return the key under which the service stores plans of this model and size."""
         params = self.params(0)
         size = {name: getattr(params, name) for name in ("width", "height", "num_frames", "fps")}
         return fingerprint(identity(self.card, model.fingerprint, embedder, **size))
@@ -74,7 +74,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """A clip of a plan with the verdicts on it, or the latents of its run for others to borrow."""
+    """A clip by a plan with the verdicts on it or, if lending, the latents of its run for others to borrow."""
 
     plan: Candidate
     number: int  # of the prompt
@@ -82,12 +82,12 @@ class Work:
 
 
 class _NoLease:
-    """What a lease is to a job; nobody takes this one away."""
+    """In place of a job's lease: one that cannot be lost."""
 
     is_expired = False
 
     def check(self, **progress: Any) -> None:
-        """Take no note."""
+        """Do nothing."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,22 +100,22 @@ class Runs:
     record: Record
     judges: Sequence[Judge]
     tell: Tell = lambda done, text: None
-    done: float = 0.0  # evaluations, of this process or an earlier one
-    fresh: float = 0.0  # of those, made since the start
-    found: tuple[Found, ...] = ()  # what each prompt meets among the others; looked up unless it is given
+    done: float = 0.0  # evaluations, by this process or an earlier one
+    fresh: float = 0.0  # of these, those made since the start
+    found: tuple[Found, ...] = ()  # what each prompt finds among the others; looked up unless given
     matching: MatchSettings = field(init=False)
-    plain: tuple[Candidate, ...] = field(init=False)  # schedules that are tried, each once
-    _given_up: dict[str, int] = field(default_factory=dict)  # plan → it was run on the first so many prompts alone
-    _counted: set[tuple[str, int, bool]] = field(default_factory=set)  # plan, prompt, lent: what `done` holds
-    _latest_full: tuple[int, Video] | None = None  # with the scores that it has already
+    plain: tuple[Candidate, ...] = field(init=False)  # schedules to try, without duplicates
+    _given_up: dict[str, int] = field(default_factory=dict)  # plan → number of prompts after which it was given up
+    _counted: set[tuple[str, int, bool]] = field(default_factory=set)  # plan, prompt, is_lending: counted in `done`
+    _latest_full: tuple[int, Video] | None = None  # number of the prompt; the video keeps its scores
     _latest_encoding: tuple[int, object] | None = None
 
     def __post_init__(self) -> None:
         schedules: dict[object, Candidate] = {}
         for one in candidates.plain(self.asked.card, self.asked.counts):
-            schedules.setdefault(self._steps(one), one)  # one may name the spacing that is the model's own
+            schedules.setdefault(self._steps(one), one)  # one may name the spacing that the model has anyway
         self.plain = tuple(schedules.values())
-        own = SpaceSettings.model_validate(initial_settings(self.asked.card))  # those of a namespace to come
+        own = SpaceSettings.model_validate(initial_settings(self.asked.card))  # those of a new namespace
         self.matching = own.matching(self.embedder.name)
         if not self.found:
             self.found = self._look_up(planner.extractor(own.extractor))
@@ -128,7 +128,7 @@ class Runs:
 
     @property
     def key(self) -> str:
-        """What the service keeps plans under, and latents are stamped with."""
+        """The key under which the service stores plans, and that latents are stamped with."""
         return self.asked.key(self.model, self.embedder.name)
 
     @property
@@ -142,7 +142,7 @@ class Runs:
         return candidates.full(self.asked.card)
 
     def is_given_up(self, plan: Candidate) -> bool:
-        """Whether a plan is run on no further prompt."""
+        """Whether a plan is not run on any more prompts."""
         return plan.name in self._given_up
 
     def give_up(self, plan: Candidate, *, after: int) -> None:
@@ -157,11 +157,11 @@ class Runs:
         return [one for one in self.plain if self._given_up.get(one.name) != 0]
 
     def kinds(self, plan: Candidate) -> list[list[int]]:
-        """Return the prompts that a plan is for: all, or with a donor those of each kind of hit that it may answer."""
+        """Return the prompts that a plan is for: all or, with a donor, those of each kind of hit that it may answer."""
         return [self.hits(case) for case in plan.cases] if plan.recipe.reuse else [list(self.numbers)]
 
     def candidates(self, base: Candidate) -> list[Candidate]:
-        """Return the ways of reuse that run less than `base`, the plan of a miss."""
+        """Return the plans with a donor that cost less than `base`, the plan of a miss."""
         card = self.asked.card
         return [
             *candidates.reusing(card, base, self.asked.counts),
@@ -169,7 +169,7 @@ class Runs:
         ]
 
     def reusing(self, base: Candidate) -> list[Candidate]:
-        """Return the ways of reuse that are tried, without those that the model refuses."""
+        """Return the plans with a donor that are tried: those that the model does not refuse."""
         found = self.candidates(base)
         refused = candidates.refused(self.model, found)
         return [one for one in found if one.recipe.reuse not in refused]
@@ -205,12 +205,12 @@ class Runs:
         return self.is_made(work.plan, work.number)
 
     def begin(self, work: Work) -> None:
-        """Say what is going on."""
+        """Report what is being done."""
         doing = f"donors by {work.plan.name}" if work.is_lending else work.plan.name
         self.tell(self.done, f"{doing}: prompt {work.number + 1} of {len(self.numbers)}")
 
     def count(self, work: Work, *, fresh: bool) -> None:
-        """Take work into account that is done; `fresh` where the model ran for it."""
+        """Count finished work; `fresh` if the model has just run for it."""
         cost = self.cost(work.plan)
         self.fresh += cost * fresh
         key = (work.plan.name, work.number, work.is_lending)
@@ -225,9 +225,9 @@ class Runs:
         return (name, number) in self.record.made and self.record.video(name, number).exists()
 
     def measured(self, candidate: Candidate, numbers: Sequence[int]) -> Measured:
-        """Return what the judges found of a plan on these prompts; full mode loses nothing against itself.
+        """Return what the judges found for a plan on these prompts; full mode loses nothing against itself.
 
-        Of a plan that was given up, on those of them that came before.
+        For a plan that was given up, only those of the prompts that it was run on count.
         """
         numbers = [number for number in numbers if number < self._given_up.get(candidate.name, len(self.numbers))]
         made = [self.record.made[candidate.name, number] for number in numbers]
@@ -277,7 +277,7 @@ class Runs:
         return job, plan.donors[0].int if plan.donors else None, latents
 
     def _encoding(self, job: JobContext, number: int) -> object:
-        """Return what the model reads of a prompt, the same for all plans."""
+        """Return the model's encoding of a prompt, which is the same for all plans."""
         if self._latest_encoding is None or self._latest_encoding[0] != number:
             self._latest_encoding = number, encode(job, self.model)
         return self._latest_encoding[1]
@@ -294,12 +294,12 @@ class Runs:
         )
 
     def _kept_steps(self, base: Candidate) -> set[int]:
-        """Return the steps whose latents some way of reuse may want of a run by `base`."""
+        """Return the steps of a run by `base` whose latents some way of reuse may need."""
         names = frozenset[str]().union(*(self._lent(one) for one in self.reusing(base)))
         return {step for step in range(1, base.recipe.num_steps + 1) if latent_name(step) in names}
 
     def _lent(self, candidate: Candidate) -> frozenset[str]:
-        """Return the latents that the service keeps of a lender's run for this way of reuse alone."""
+        """Return the latents that the service would keep of a lender's run if this were the only way of reuse."""
         lender = next(one for one in (self.full, *self.plain) if one.name == candidate.lender)
         needs = ways.requires(candidate.recipe.reuse or "", candidate.recipe.reuse_options)
         read = ways.read_steps(candidate.recipe.reuse or "", candidate.recipe.reuse_options)
@@ -315,7 +315,7 @@ class Runs:
         return self.model.timesteps(self.asked.params(0), self._sampling(candidate.recipe))
 
     def _steps(self, candidate: Candidate) -> tuple[object, ...]:
-        """Return what a schedule comes to on this model: its noise levels, with the guidance at each."""
+        """Return what a schedule amounts to on this model: its noise levels, with the guidance at each."""
         guidance = self.model.guidance(self._sampling(candidate.recipe))
         return (candidate.recipe.num_skipped_steps, *zip(self._levels(candidate), guidance, strict=True))
 
@@ -334,7 +334,7 @@ class Runs:
         )
 
     def _waiting(self, work: Work) -> list[Judge]:
-        """Return the judges that have not said anything of a clip yet; full mode loses nothing against itself."""
+        """Return the judges that have yet to judge a clip; none for full mode, the standard of comparison."""
         if work.is_lending or work.plan.name == self.full.name:
             return []
         return [one for one in self.judges if (work.plan.name, work.number, one.name) not in self.record.judged]
@@ -357,12 +357,12 @@ class Runs:
         return found.loss
 
     def _score(self, candidate: Candidate, numbers: Sequence[int], judge: str) -> float | None:
-        """Return the mean of what a judge gives the clips themselves, where it does."""
+        """Return the mean score that a judge gives the clips themselves; None if it gives none."""
         found = [self.record.judged.get((candidate.name, number, judge)) for number in numbers]
         scores = [one.fast_score for one in found if one is not None and one.fast_score is not None]
         return fmean(scores) if scores else None
 
 
 def _cases(hit: Hit) -> tuple[Case, ...]:
-    """Return what a hit is, for which recipes are sought."""
+    """Return the cases that a hit belongs to: its kind and, if it shares the layout, that."""
     return (Case(hit.kind.value), *((Case.LAYOUT,) if hit.shares_layout else ()))

@@ -1,6 +1,6 @@
-"""Which plans a calibration tries: schedules and their steps first, then ways of reuse below what they need.
+"""Which plans a calibration tries: first schedules and numbers of steps, then ways of reuse that cost less.
 
-Everything here is reckoned from the card's own steps and from what its family takes; nothing assumes thirty and eight.
+All follows from the model card's steps and the options of its family; nothing assumes the paper's 30 and 8 steps.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,13 +12,13 @@ from shared.model_cards import ModelCard
 from worker.cache.decisions.planning import Case, Recipe
 from worker.models.video_model import VideoModel
 
-SOURCE = "calibrated"  # of every recipe here
-KINDS = (Case.SCENE, Case.OBJECT, Case.BOTH, Case.PROMPT)  # of hit
+SOURCE = "calibrated"  # that every recipe here names
+KINDS = (Case.SCENE, Case.OBJECT, Case.BOTH, Case.PROMPT)  # kinds of hit
 SHARES = (1 / 2, 1 / 3, 1 / 4, 1 / 5, 1 / 8)  # of full mode's steps
-ALL = -1  # stands for as many as the schedule has
-FEW = 8  # up to here every smaller count from half of the steps on is tried
+ALL = -1  # stands for the number of steps of the schedule
+FEW = 8  # a model of at most so many steps is tried with every number from half of them up
 
-# Options of a family's schedule that are worth a try, beside none.
+# Options of a family's schedule that are worth trying, {} for none.
 SCHEDULES: Mapping[str, tuple[dict[str, Any], ...]] = {
     "opensora": (
         {},
@@ -30,15 +30,15 @@ SCHEDULES: Mapping[str, tuple[dict[str, Any], ...]] = {
         {"spacing": "quadratic", "skipped_steps": 1},
     ),
 }
-# Few steps without guidance at levels of their own, which begin high enough for a donor; by family.
+# By family: noise levels of short schedules without guidance, which begin high enough to enter a donor's trajectory.
 LEVELS: Mapping[str, tuple[tuple[float, ...], ...]] = {"opensora": ((0.92,), (0.95, 0.65), (0.9375, 0.75, 0.4375))}
-LATEST_ENTRY = 900.0  # timestep: below it a run takes more of its donor than the layout (docs/evaluation-results.md)
+LATEST_ENTRY = 900.0  # timestep; entering below it takes more than the layout (docs/evaluation-results.md)
 _PLAIN: tuple[dict[str, Any], ...] = ({},)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A recipe, and what it is called in tables and folders."""
+    """A recipe, with its name in tables and folders."""
 
     name: str
     recipe: Recipe
@@ -56,7 +56,7 @@ def full(card: ModelCard) -> Candidate:
 
 
 def step_counts(card: ModelCard) -> tuple[int, ...]:
-    """Return the numbers of steps below full mode's that are tried, the most first."""
+    """Return the numbers of steps to try, all below full mode's, the largest first."""
     steps = card.full_steps
     if steps <= FEW:
         counts = set(range(max(1, steps // 2), steps))
@@ -66,7 +66,7 @@ def step_counts(card: ModelCard) -> tuple[int, ...]:
 
 
 def plain(card: ModelCard, counts: Sequence[int] = ()) -> list[Candidate]:
-    """Return schedules without a donor; `counts` are numbers of steps in place of the card's share."""
+    """Return schedules without a donor; `counts`, if any, replaces the numbers of steps that follow from the card."""
     options = SCHEDULES.get(card.family, _PLAIN)
     return [
         _named(Recipe(path=RunPath.FAST, num_steps=count, schedule=_of(count, schedule), source=SOURCE))
@@ -80,7 +80,7 @@ def plain(card: ModelCard, counts: Sequence[int] = ()) -> list[Candidate]:
 
 
 def _levels(card: ModelCard, counts: Sequence[int]) -> list[tuple[float, ...]]:
-    """Return the levels of few-step schedules: all of the family's, or those of the named numbers of steps."""
+    """Return the levels of short schedules: all of the family's, or those with these numbers of steps."""
     found = [levels for levels in LEVELS.get(card.family, ()) if len(levels) < card.full_steps]
     return [levels for levels in found if not counts or len(levels) in counts]
 
@@ -94,16 +94,16 @@ def _of(count: int, schedule: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def reusing(card: ModelCard, base: Candidate, counts: Sequence[int] = ()) -> list[Candidate]:
-    """Return ways of reuse that run fewer steps than `base`, the plan of a miss, with its schedule."""
+    """Return plans with a donor that have the schedule of `base`, the plan of a miss, but fewer steps."""
     own = base.recipe.num_evaluated_steps
-    of_its_steps = ("skipped_steps", "levels")  # which other numbers of steps cannot have
+    of_its_steps = ("skipped_steps", "levels")  # hold for its own number of steps only
     schedule = {key: value for key, value in base.recipe.schedule.items() if key not in of_its_steps}
     fewer = [count for count in counts or step_counts(card) if count < own]
     return [_named(recipe, lender=base.name) for recipe in _attending(fewer[:3], schedule)]
 
 
 def entering(card: ModelCard, base: Candidate, levels: Sequence[float], counts: Sequence[int] = ()) -> list[Candidate]:
-    """Return runs that enter a donor's own trajectory: schedules of few steps, and that of `base` from high levels on.
+    """Return plans that enter a donor's own trajectory: short schedules, and that of `base` from a high level on.
 
     `levels` are the timesteps of `base`, the plan of a miss.
     """
@@ -124,14 +124,14 @@ def entering(card: ModelCard, base: Candidate, levels: Sequence[float], counts: 
 
 
 def refused(model: VideoModel, found: Sequence[Candidate]) -> dict[str, str]:
-    """Return why ways of reuse cannot be had on a model, by way."""
+    """Return, for each way of reuse that a model refuses, why."""
     ways = {one.recipe.reuse: one.recipe.reuse_options for one in found if one.recipe.reuse}
     reasons = {way: model.refuses(way, options) for way, options in ways.items()}
     return {way: reason for way, reason in reasons.items() if reason}
 
 
 def _attending(counts: Sequence[int], schedule: Mapping[str, Any]) -> Iterator[Recipe]:
-    """Cache Attention after the first step, in at most three, as in the paper."""
+    """Cache Attention in at most three steps, from the second on, as in the paper."""
     for count in counts:
         steps = [step for step in (2, 3, 4) if step <= count]
         if steps:

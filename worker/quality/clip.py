@@ -1,4 +1,4 @@
-"""CLIPScore of a video: how well its frames fit a prompt, by a CLIP model on this machine (Hessel et al. 2021)."""
+"""CLIPScore of a video (Hessel et al. 2021): how well its frames fit a prompt, by a CLIP model on this machine."""
 
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, CLIPModel
 
 from worker.models.registry import LOADING
 
-MAX_FRAMES = 8  # spread over the video
+MAX_FRAMES = 8  # spread evenly over the video
 WEIGHT = 2.5  # the paper's: stretches cosines to about 0..1
 # Mean and deviation of the colours that CLIP was trained on.
 _MEAN, _DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -28,7 +28,7 @@ class ClipScorer:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Load a CLIP model; raise OSError or ValueError when the folder holds none. Loads nothing from the network."""
+        """Load a CLIP model; raise OSError or ValueError if the folder holds none. The network is not used."""
         with LOADING:
             model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
             return cls(model, AutoTokenizer.from_pretrained(folder, local_files_only=True))
@@ -51,12 +51,12 @@ class ClipScorer:
 
 @cache
 def scorer(folder: Path) -> ClipScorer:
-    """Return the scorer of a folder, loaded once a process."""
+    """Return the scorer of a folder, loaded once per process."""
     return ClipScorer.load(folder)
 
 
 def _pixels(frames: NDArray[np.uint8], side: int) -> Tensor:
-    """The short side fitted, the middle cut out, colours normalised."""
+    """Fit the short side, crop to the centre, normalise colours."""
     chosen = np.linspace(0, len(frames) - 1, min(len(frames), MAX_FRAMES)).round().astype(int)
     video = torch.from_numpy(frames[chosen]).permute(0, 3, 1, 2).float() / 255  # (T, 3, H, W)
     height, width = video.shape[-2:]

@@ -1,4 +1,4 @@
-"""A command of the operator's that says how good a video is: a number on its last line, more is better."""
+"""An operator's command that scores a video: the last line that it prints is a number, more is better."""
 
 import math
 import os
@@ -16,19 +16,19 @@ TIMEOUT_S = 600.0
 
 
 class JudgeError(RuntimeError):
-    """A judge that cannot do its work; the message says what it said, and the way out."""
+    """A judge cannot do its work; the message says what the judge reported and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scorer:
-    """A program and its arguments; no shell reads them, so a prompt cannot become a command."""
+    """A program and its arguments; they are not passed to a shell, so a prompt cannot become a command."""
 
     arguments: tuple[str, ...]
     timeout_s: float = TIMEOUT_S
 
     @classmethod
     def parse(cls, text: str, *, timeout_s: float = TIMEOUT_S) -> Self:
-        """Split a command as a shell would; raise ValueError for one without `{video}`, or with an open quote."""
+        """Split a command as a shell would; raise ValueError if it has no `{video}` or an open quote."""
         try:
             arguments = tuple(shlex.split(text))
         except ValueError as error:
@@ -38,7 +38,7 @@ class Scorer:
         return cls(arguments=arguments, timeout_s=timeout_s)
 
     def score(self, mp4: bytes, prompt: str) -> float:
-        """Return what the command says of an MP4; raise JudgeError."""
+        """Return the command's score of an MP4; raise JudgeError if it gives none."""
         with tempfile.TemporaryDirectory(prefix="chai-judge-") as folder:
             file = Path(folder) / "video.mp4"
             file.write_bytes(mp4)
@@ -82,7 +82,7 @@ class Scorer:
 
 
 def _filled(argument: str, values: Mapping[str, str]) -> str:
-    """Put values in place of their marks; what a value holds is not read again."""
+    """Put values in place of their marks; marks within a value stay as they are."""
     for mark, value in values.items():
         head, found, tail = argument.partition(mark)
         if found:

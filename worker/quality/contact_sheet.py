@@ -1,4 +1,4 @@
-"""Clips side by side, to look at: a PNG, and a page with the videos themselves."""
+"""Clips side by side for viewing: as a PNG, and as a page with the videos themselves."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ _TEXT = 14
 
 
 def sheet(names: Sequence[str], lines: Sequence[tuple[str, Sequence[Frames | None]]]) -> Image.Image:
-    """Draw first, middle and last frames of clips: a line for each text, a column for each name; None stays empty."""
+    """Draw the first, middle and last frames of clips: a line per text, a column per name; None leaves a gap."""
     tiles = [(text, [None if clip is None else _tile(clip) for clip in clips]) for text, clips in lines]
     widest = max(tile.width for _, row in tiles for tile in row if tile)
     tallest = max(tile.height for _, row in tiles for tile in row if tile)
@@ -42,7 +42,7 @@ def _fitting(pen: ImageDraw.ImageDraw, text: str, width: int) -> str:
 
 
 def _tile(clip: Frames) -> Image.Image:
-    """Return three frames of (T, H, W, 3) beside each other."""
+    """Return three frames of a clip (T, H, W, 3) side by side."""
     frames = [Image.fromarray(clip[i]) for i in (0, len(clip) // 2, -1)]
     width, height = frames[0].size
     times = max(1, _LEAST // max(width, height))
@@ -59,7 +59,7 @@ def _tile(clip: Frames) -> Image.Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A prompt on the page, and its videos by column, as paths beside the page."""
+    """A prompt on the page, and its videos by column, as paths relative to the page."""
 
     text: str
     videos: Mapping[str, str]

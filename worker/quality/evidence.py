@@ -1,14 +1,14 @@
 """The rule of calibration, as pure functions: which recipe answers a case, given what was measured.
 
-    keeps      by every judge that decides, the mean loss against full mode plus some standard errors is within the
-               tolerance, and the share of bad videos is within a bound that holds with 95 % confidence
-    plain      the cheapest schedule without a donor that keeps; full mode when none does
-    reuse      taken only where it keeps, costs less than that, and is better than every plain schedule of equal cost
-               by some standard errors, for a judge that ranks
+    keeps      for every judge that decides, the mean loss against full mode plus some standard errors is within the
+               tolerance, and the share of bad videos is within its limit with 95 % confidence
+    plain      the cheapest schedule without a donor that keeps the quality; full mode if none does
+    reuse      taken only if it keeps the quality, costs less than that schedule, and is better by some standard errors
+               than every plain schedule of equal cost, for a judge that ranks
 
-A way of reuse that only does no harm is not taken: it costs storage, reads and the risk that a donor shows through.
-Where no judge ranks, a schedule may still keep by being near to full mode's video from the same noise; a donor makes
-another video on purpose, and nearness says nothing for it.
+A way of reuse that merely does no harm is not taken: it costs storage, reads and the risk that a donor shows through.
+If no judge ranks, a schedule may still keep the quality by staying near full mode's video from the same noise. A donor
+makes another video on purpose, so nearness is no evidence for it.
 """
 
 import math
@@ -19,7 +19,7 @@ from statistics import NormalDist, fmean, stdev
 
 from worker.cache.decisions.planning import Recipe
 
-BEYOND_DOUBT = 3.0  # standard errors by which a plan lost too much: more prompts would not save it
+BEYOND_DOUBT = 3.0  # standard errors: a plan that lost too much by so many is not saved by more prompts
 
 
 class Verdict(StrEnum):
@@ -32,7 +32,7 @@ class Verdict(StrEnum):
 
     @property
     def sentence(self) -> str:
-        """The verdict for people."""
+        """The verdict in words."""
         return _SENTENCES[self]
 
 
@@ -57,7 +57,7 @@ class Mean:
 
 
 def mean_of(values: Sequence[float]) -> Mean:
-    """Return the mean of one value or more; none say nothing."""
+    """Return the mean of some values; of none, 0 with an infinite error."""
     if not values:
         return Mean(mean=0.0, error=math.inf, count=0)
     error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.inf
@@ -65,9 +65,9 @@ def mean_of(values: Sequence[float]) -> Mean:
 
 
 def most_likely(bad: int, count: int, *, confidence: float = 0.95) -> float:
-    """Return the largest share of bad ones that `bad` of `count` leave possible (Clopper and Pearson 1934, one side).
+    """Return the largest share of bad videos that `bad` of `count` leave possible (one-sided Clopper-Pearson, 1934).
 
-    The share p at which so few bad ones or fewer come out with probability 1 - confidence.
+    That is the share p at which `bad` or fewer occur with probability 1 - confidence.
     """
     if bad >= count:
         return 1.0
@@ -75,56 +75,56 @@ def most_likely(bad: int, count: int, *, confidence: float = 0.95) -> float:
     ways = [math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1) for k in range(bad + 1)]
     for _ in range(60):
         p = (low + high) / 2
-        # By logarithms: of a thousand videos there are more choices than a float can tell.
+        # In logarithms: for more than a thousand videos, binomial coefficients overflow a float.
         chance = sum(math.exp(way + k * math.log(p) + (count - k) * math.log1p(-p)) for k, way in enumerate(ways))
         low, high = (p, high) if chance > 1 - confidence else (low, p)
     return high
 
 
 def least_likely(bad: int, count: int, *, confidence: float = 0.95) -> float:
-    """Return the smallest share of bad ones that `bad` of `count` leave possible: the other end of `most_likely`."""
+    """Return the smallest share of bad videos that `bad` of `count` leave possible, as `most_likely` the largest."""
     return 1.0 - most_likely(count - bad, count, confidence=confidence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A recipe on a list of prompts; every candidate of a case is measured on the same ones, in the same order.
+    """A recipe measured on a list of prompts; all candidates of a case get the same prompts in the same order.
 
-    One that was given up is measured on the first of them alone.
+    A candidate that was given up has only the first of them.
     """
 
     name: str
     recipe: Recipe
     evaluations: float
     seconds: float
-    losses: Mapping[str, tuple[float, ...]]  # by judge: against full mode's video from the same noise, a prompt each
-    scores: Mapping[str, float] = field(default_factory=dict)  # by judge: the mean of the videos' own
+    losses: Mapping[str, tuple[float, ...]]  # by judge, one per prompt: against full mode's video from the same noise
+    scores: Mapping[str, float] = field(default_factory=dict)  # by judge: mean of the videos' own scores
 
     @property
     def count(self) -> int:
-        """How many prompts."""
+        """The number of prompts."""
         return len(next(iter(self.losses.values()), ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """What a cheaper plan may lose, and how sure that has to be."""
+    """What a cheaper plan may lose, and with what certainty."""
 
-    ranking: Mapping[str, float] = field(default_factory=dict)  # judge → mean loss allowed; they say which is worse
-    measuring: Mapping[str, float] = field(default_factory=dict)  # the same, of judges that say how far apart
+    ranking: Mapping[str, float] = field(default_factory=dict)  # judge that says which is worse → mean loss allowed
+    measuring: Mapping[str, float] = field(default_factory=dict)  # the same for judges that say how far apart they are
     num_errors: float = 2.0  # standard errors that count against a plan
-    min_prompts: int = 30  # a case with fewer is not judged: 0 bad ones of 29 are less than a tenth, 95 % sure
-    bad: float = 10.0  # a video that lost so many times the tolerance is a bad one
-    max_bad: float = 0.1  # share of bad ones that has to be excluded
+    min_prompts: int = 30  # fewer are too few to judge: 0 bad of 29 means below a tenth, with 95 % confidence
+    bad: float = 10.0  # times the tolerance: a video that lost more is bad
+    max_bad: float = 0.1  # share of bad videos; a larger one has to be ruled out
     confidence: float = 0.95
 
     @property
     def deciding(self) -> Mapping[str, float]:
-        """Tolerances of the judges that a plan has to satisfy."""
+        """The tolerances of all judges that a plan has to satisfy."""
         return {**self.ranking, **self.measuring}
 
     def why_not(self, one: Measured) -> str | None:
-        """Return a sentence on why a plan does not keep; None where it does. Doubt counts against it."""
+        """Return why a plan does not keep the quality, or None if it does. Doubt counts against it."""
         if one.count < self.min_prompts:
             return f"{one.count} prompts, {self.min_prompts} are needed"
         if not self.deciding:
@@ -133,23 +133,23 @@ class Bound:
         return next((reason for reason in found if reason), None)
 
     def keeps(self, one: Measured) -> bool:
-        """Whether a plan is as good as full mode."""
+        """Whether a plan keeps the quality of full mode."""
         return self.why_not(one) is None
 
     def is_hopeless(self, one: Measured) -> bool:
-        """Whether a plan lost more than is allowed beyond doubt, so that no further prompt has to be run by it."""
+        """Whether a plan clearly lost more than is allowed, so that it need not be run on more prompts."""
         if one.count < self.min_prompts:
             return False
         return any(self._is_hopeless(one.losses[judge], allowed) for judge, allowed in self.deciding.items())
 
     def beats(self, one: Measured, other: Measured) -> bool:
-        """Whether a plan is better than another for one judge that ranks, beyond doubt, and not worse for the rest."""
+        """Whether a plan is clearly better than another for a judge that ranks, and clearly worse for none."""
         gains = [_gain(one, other, judge) for judge in self.ranking]
         better = any(gain.mean - self.num_errors * gain.error > 0 for gain in gains)
         return better and all(gain.mean + self.num_errors * gain.error >= 0 for gain in gains)
 
     def num_bad(self, losses: Sequence[float], allowed: float) -> int:
-        """Return how many videos lost far more than is allowed on the mean."""
+        """Return how many videos lost far more than is allowed on average."""
         return sum(loss > self.bad * allowed for loss in losses)
 
     def _is_hopeless(self, losses: Sequence[float], allowed: float) -> bool:
@@ -178,7 +178,7 @@ class Choice:
 
 
 def choose(full: Measured, plain: Sequence[Measured], reusing: Sequence[Measured], bound: Bound) -> Choice:
-    """The cheapest plan that keeps the quality of full mode; see the module for when reuse may be it."""
+    """Return the cheapest plan that keeps the quality of full mode, with reuse only by the rule of this module."""
     keeping = [one for one in plain if bound.keeps(one)]
     best = min((*keeping, full), key=_cost)
     winners = [one for one in reusing if one.evaluations < best.evaluations and bound.keeps(one)]
@@ -189,18 +189,18 @@ def choose(full: Measured, plain: Sequence[Measured], reusing: Sequence[Measured
 
 
 def is_earned(one: Measured, plain: Sequence[Measured], bound: Bound) -> bool:
-    """Whether a way of reuse does what no plain schedule of its cost does, for a judge that can tell."""
+    """Whether a way of reuse beats every plain schedule of its cost, for a judge that ranks."""
     rivals = _rivals(one, plain)
     return bool(bound.ranking) and bool(rivals) and all(bound.beats(one, rival) for rival in rivals)
 
 
 def _gain(one: Measured, other: Measured, judge: str) -> Mean:
-    """Return the gain on the prompts of both: the first ones, where one was given up."""
+    """Return the gain on the prompts that both have: the first ones if either was given up."""
     return mean_of([theirs - ours for ours, theirs in zip(one.losses[judge], other.losses[judge], strict=False)])
 
 
 def _rivals(one: Measured, plain: Sequence[Measured]) -> list[Measured]:
-    """Return the schedules that cost no more; where none was measured, the cheapest: it must not win unopposed."""
+    """Return the schedules that cost no more or, if there are none, the cheapest: nothing wins unopposed."""
     return [rival for rival in plain if rival.evaluations <= one.evaluations] or sorted(plain, key=_cost)[:1]
 
 

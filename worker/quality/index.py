@@ -1,4 +1,4 @@
-"""The look-up of the service without a database: its own extraction and decisions, the search a matrix product."""
+"""The service's look-up without a database: the same extraction and decisions, but a matrix product as the search."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from worker.prompts.types import Extraction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a look-up says about a prompt."""
+    """What a look-up finds for a prompt."""
 
     extraction: Extraction
     neighbours: tuple[Neighbour, ...]
@@ -34,7 +34,7 @@ class Index:
         settings: MatchSettings | None = None,
         read: Callable[[str], Extraction] = extract,
     ) -> None:
-        """Compare by `settings`, over what `read` finds in a prompt (`extract`, or `whole_prompt` as NIRVANA does)."""
+        """Compare under `settings` what `read` finds in prompts (`extract`, or `whole_prompt` as in NIRVANA)."""
         self.settings = settings or MatchSettings.of_embedder(embedder.name, {})
         self._embedder = embedder
         self._read = read
@@ -46,7 +46,7 @@ class Index:
         """Store the entities of one more run."""
         extraction, vectors = planner.embed(self._embedder, self._read(prompt))
         for entity, vector in zip(extraction.entities, vectors, strict=True):
-            self._vectors.append(np.asarray(vector))  # once: a list of floats is slow to read
+            self._vectors.append(np.asarray(vector))  # converted once: lists of floats are slow to read
             self._rows.append(
                 Neighbour.of(
                     entity,
@@ -59,7 +59,7 @@ class Index:
         self._num_entries += 1
 
     def find(self, prompt: str, *, but: int | None = None) -> Found:
-        """Look a prompt up, among all entries or all but one."""
+        """Look a prompt up among all entries, or all but one."""
         extraction, vectors = planner.embed(self._embedder, self._read(prompt))
         neighbours = tuple(self._near(vectors, None if but is None else str(but)))
         return Found(extraction=extraction, neighbours=neighbours, hit=look_up(extraction, neighbours, self.settings))

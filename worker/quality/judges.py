@@ -1,18 +1,18 @@
-"""Who says what a video lost against that of full mode: the judges of the quality monitor and of calibration.
+"""The judges of the quality monitor and of calibration: what a video lost against that of full mode.
 
-    command    a program of the operator's that prints a number, more is better
+    command    a program of the operator's that prints a number; more is better
     clip       CLIPScore, by a CLIP model in a folder
-    lpips      how far two videos are apart as people see it, by AlexNet in a folder
-    ssim, psnr, flicker, distance    how far they are apart, by arithmetic; always at hand
+    lpips      how far apart two videos look to people, by AlexNet in a folder
+    ssim, psnr, flicker, distance    how far apart they are, by arithmetic; always available
 
-Some *rank*: their loss says which of two videos is the worse one. The others say that two videos differ. A fast video
-is another one than that of full mode even where both are good, so a difference never speaks for a donor.
+Some judges *rank*: their loss says which of two videos is the worse one. The others say how much two videos differ. A
+fast video differs from that of full mode even where both are good, so such a judge never decides for a donor.
 
-Installed packages add judges of their own by an entry point of the group `chai.judges` that names a `Judge` without
-arguments: `checker`, for prompts and clips of the procedural world, comes so.
+Installed packages add judges through entry points of the group `chai.judges`, each naming a `Judge` that takes no
+arguments. `checker`, for prompts and clips of the procedural world, is added that way.
 
-A judge with a tolerance moves thresholds of the monitor. The distance has none of its own: how far is too far is the
-operator's to say.
+A judge with a tolerance moves the monitor's thresholds. The distance has none of its own: the operator says how far is
+too far.
 """
 
 import math
@@ -28,8 +28,8 @@ from worker.quality.command import JudgeError, Scorer
 from worker.quality.videos import Video
 from worker.settings import WorkerSettings
 
-GROUP = "chai.judges"  # of entry points
-BEST_PSNR = 100.0  # dB; equal videos have no number
+GROUP = "chai.judges"  # group of entry points
+BEST_PSNR = 100.0  # dB; counts as the value of equal videos
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +37,12 @@ class Judged:
     """What a judge found; the names are those of `db.models.QualityCheck`."""
 
     judge: str
-    loss: float  # of the fast video against the full one; below 0 where it is the better one
+    loss: float  # of the fast video against the full one; below 0 if the fast one is better
     fast_score: float | None = None
     full_score: float | None = None
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.loss):  # no comparison with it would count against a plan
+        if not math.isfinite(self.loss):  # NaN compares false, so it would never count against a plan
             raise JudgeError(f"judge {self.judge} found a loss of {self.loss}; it has to find a number, or None")
 
 
@@ -51,11 +51,11 @@ class Judge(Protocol):
 
     @property
     def name(self) -> str:
-        """Kept with every check: losses of two judges are never put together."""
+        """Kept with every check: losses by different judges are never combined."""
 
     @property
     def tolerance(self) -> float | None:
-        """The mean loss that a cheaper plan may cost; None where that is not known."""
+        """The mean loss allowed for a cheaper plan; None if that is not known."""
 
     @property
     def ranks(self) -> bool:
@@ -76,7 +76,7 @@ class Clip:
 
     def judge(self, prompt: str, fast: Video, full: Video) -> Judged | None:
         """Compare the scores."""
-        from worker.quality.clip import scorer  # brings torch along: not before there is something to judge
+        from worker.quality.clip import scorer  # imports torch: only once there is something to judge
 
         def score(video: Video) -> float:
             return scorer(self.folder).score(prompt, video.frames)
@@ -87,7 +87,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A program of the operator's."""
+    """The operator's program."""
 
     scorer: Scorer
     tolerance: float | None = None
@@ -95,7 +95,7 @@ class Command:
     ranks: bool = True
 
     def judge(self, prompt: str, fast: Video, full: Video) -> Judged | None:
-        """Compare the numbers; raise JudgeError where the program gives none."""
+        """Compare the numbers; raise JudgeError if the program gives none."""
 
         def score(video: Video) -> float:
             return self.scorer.score(video.mp4, prompt)
@@ -115,7 +115,7 @@ class Perceptual:
 
     def judge(self, prompt: str, fast: Video, full: Video) -> Judged | None:
         """Compare the features of every frame."""
-        from worker.quality.lpips import network  # brings torch along
+        from worker.quality.lpips import network  # imports torch
 
         if fast.frames.shape != full.frames.shape:
             return None
@@ -124,7 +124,7 @@ class Perceptual:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ssim:
-    """What two videos lack in structural similarity."""
+    """How far the structural similarity of two videos falls short of 1."""
 
     name: str = "ssim"
     tolerance: float | None = 0.05
@@ -140,7 +140,7 @@ class Ssim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Psnr:
-    """What two videos lack to a peak signal to noise of 100 dB."""
+    """How far the peak signal-to-noise ratio of two videos falls short of 100 dB."""
 
     name: str = "psnr"
     tolerance: float | None = None
@@ -156,21 +156,21 @@ class Psnr:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flicker:
-    """How much more comes and goes from frame to frame."""
+    """How much more the fast video flickers from frame to frame."""
 
     name: str = "flicker"
     tolerance: float | None = 0.01  # of the range of a pixel
     ranks: bool = False
 
     def judge(self, prompt: str, fast: Video, full: Video) -> Judged | None:
-        """Return by how much the fast video flickers more."""
+        """Return the flicker of the fast video less that of the full one."""
         ours, theirs = (video.score(self, lambda video: nearness.flicker(video.frames)) for video in (fast, full))
         return Judged(judge=self.name, loss=ours - theirs, fast_score=ours, full_score=theirs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distance:
-    """How far two videos are apart."""
+    """How far apart two videos are."""
 
     name: str = "distance"
     tolerance: float | None = None
@@ -184,13 +184,13 @@ class Distance:
 
 
 def ranking(*, command: str | None = None, clip: Path | None = None) -> tuple[Judge, ...]:
-    """Return the judges at hand that say which video is worse, the most telling first; ValueError for the command."""
+    """Return the available judges that rank, the most telling first. Raises ValueError for a bad command."""
     own = () if command is None else (Command(scorer=Scorer.parse(command)),)
     return *registered(), *own, *(() if clip is None else (Clip(folder=clip),))
 
 
 def measuring(*, lpips: Path | None = None) -> tuple[Judge, ...]:
-    """Return those that say how far two videos are apart."""
+    """Return the judges that say how far apart two videos are."""
     return *(() if lpips is None else (Perceptual(file=lpips),)), Ssim(), Psnr(), Flicker()
 
 
@@ -201,7 +201,7 @@ def judges(settings: WorkerSettings) -> Sequence[Judge]:
 
 @cache
 def registered() -> tuple[Judge, ...]:
-    """Return the judges that installed packages bring along."""
+    """Return the judges that installed packages add."""
     return tuple(point.load()() for point in entry_points(group=GROUP))
 
 

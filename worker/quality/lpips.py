@@ -1,4 +1,4 @@
-"""LPIPS of two videos (Zhang et al. 2018, version 0.1): distances of AlexNet's features, weighed as people judged them.
+"""LPIPS of two videos (Zhang et al. 2018, version 0.1): distances of AlexNet's features, weighted to agree with people.
 
 AlexNet's ImageNet weights come from a file of the user's. The weights of its features (`lpips_heads.safetensors`, 5 kB)
 are those of the package `lpips` 0.1.4, whose terms are in `lpips_heads.txt`. The package itself is not used: it needs
@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 HEADS = Path(__file__).with_name("lpips_heads.safetensors")
-MIN_SIDE = 64  # pixels; below 31 AlexNet's pools have nothing left, and little above they leave one feature a frame
+MIN_SIDE = 64  # pixels; below 31 AlexNet's pools have nothing left, and just above they leave one feature per frame
 _BATCH = 8  # frames at a time
 _TAPS = (0, 2, 5, 8, 10, 12)  # layers of AlexNet between which features are taken, each after a ReLU
 # Mean and deviation of ImageNet's colours, for pixels from -1 to 1.
@@ -48,7 +48,7 @@ class Lpips:
     def load(cls, file: Path) -> Self:
         """Load torchvision's AlexNet weights, of which `features.*` are read.
 
-        Raises OSError when the file cannot be read and ValueError when it holds something else.
+        Raises OSError if the file cannot be read, and ValueError if it holds something else.
         """
         trunk = _trunk()
         try:
@@ -93,7 +93,7 @@ def weights_in(path: Path) -> Path:
 
 @cache
 def network(file: Path) -> Lpips:
-    """Return the network of a file, loaded once a process."""
+    """Return the network of a file, loaded once per process."""
     return Lpips.load(file)
 
 

@@ -1,4 +1,4 @@
-"""The monitor, around a job: chooses a share of the jobs for a check, and moves thresholds by what checks found."""
+"""The quality monitor beside the jobs: chooses a share of them to check, and moves thresholds by what checks found."""
 
 import logging
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
-KEPT_MOVES = 20  # in the row of a plan
+KEPT_MOVES = 20  # the latest, in the row of a plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Measured:
 
     judge: Judge
     judged: Judged
-    seconds: float  # of the GPU
+    seconds: float  # of GPU time
 
 
 def sample(
@@ -47,12 +47,12 @@ def sample(
     *,
     is_canonical: bool,
 ) -> None:
-    """Choose a finished job for a check, or not. What goes wrong here costs the job nothing: the check is not made.
+    """Decide whether to check a finished job, and if so store the check. No error here affects the job.
 
-    Only what the table in `plans` decided, for a run as the model's card has it, says something about the table.
+    Only jobs that the table in `plans` decided, and that ran as the model's card says, tell anything about the table.
     """
     job = claim.job
-    is_table_s = is_canonical and job.num_inference_steps is None  # own steps change the recipe of a hit
+    is_table_s = is_canonical and job.num_inference_steps is None  # requested steps change the recipe of a hit
     if not is_chosen(job.id, settings.monitor_share) or not is_table_s or not _is_watched(chosen):
         return
     try:
@@ -70,7 +70,7 @@ def sample(
                 similarity=plan.similarity,
                 is_refused=not chosen.plan.donors,
             )
-    except Exception as error:  # whatever it is: the job has ended well and stays so
+    except Exception as error:  # the job has completed, whatever fails here
         is_away = isinstance(error, DATABASE_AWAY)
         logger.warning("job %s is not checked: %s", job.id, first_line(error), exc_info=not is_away)
 
@@ -85,7 +85,7 @@ def _is_moved(table: Table) -> bool:
 
 
 def refused(session: Session, job: Job, fence: int) -> Plan:
-    """Return the plan that a job would have run but for the monitor."""
+    """Return the plan that a job would have run without the monitor."""
     row = decisions.of_attempt(session, job.id, fence)
     assert row is not None, "the decision of a running attempt is recorded"
     return unmoved(trace.decision(row))
@@ -102,9 +102,9 @@ def unmoved(known: DecisionRow) -> Plan:
 def settle(
     factory: sessionmaker[Session], settings: WorkerSettings, check: QualityCheck, table: Table, found: Measured
 ) -> Move | None:
-    """Write what a check found and, where the evidence is enough, the new threshold of its case. All or nothing.
+    """Store what a check found and, if there is enough evidence, the new threshold of its case, in one transaction.
 
-    `table` holds the recipes that its job was decided by: those in force while no plan is stored for the case.
+    `table` holds the recipes that decided its job; they are in force while no plan is stored for the case.
     """
     with transaction(factory) as session:
         row = quality_checks.lock(session, check.namespace_key, check.kind)
@@ -135,16 +135,17 @@ def _judge(
 
 
 def tolerance_of(judge: Judge, settings: WorkerSettings) -> float | None:
-    """Return the mean loss that donors may cost by a judge: the setting's, in the units of the judge it is meant for.
+    """Return the mean loss that donors may cost according to a judge.
 
-    That is the command if one is set, else CLIP, else whichever judge read the videos. Others keep their own.
+    The setting is in the units of one judge: the command if there is one, else CLIP, else whichever read the videos.
+    Other judges keep their own tolerance.
     """
     meant = "command" if settings.monitor_judge else "clip" if settings.monitor_clip else judge.name
     return judge.tolerance if settings.monitor_tolerance is None or judge.name != meant else settings.monitor_tolerance
 
 
 def recipes_of(row: PlanRow | None, table: Table, kind: str) -> tuple[Sequence[Recipe], Sequence[Recipe]]:
-    """Return the recipes of a case in force, and those before the monitor first moved its threshold."""
+    """Return the recipes of a case that are in force, and those from before the monitor first moved its threshold."""
     if row is None:
         found = table[Case(kind)]
         return found, found

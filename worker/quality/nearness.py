@@ -1,4 +1,4 @@
-"""How near two videos are, by arithmetic alone: it says "other", never "worse"."""
+"""How near two videos are, by arithmetic alone: it can say "different", never "worse"."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ def ssim(ours: Frames, theirs: Frames) -> float:
 
 
 def flicker(frames: Frames) -> float:
-    """Mean size of what comes and goes within three frames, 0..1: |b - (a + c) / 2|; steady motion has little.
+    """Mean size of what comes and goes within three frames, 0..1: |b - (a + c) / 2|; small for steady motion.
 
     0 for fewer than three frames.
     """

@@ -1,4 +1,4 @@
-"""From measurements to a table of plans, and what it rests on."""
+"""The table of plans that follows from measurements, and the evidence for it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from worker.cache.decisions.planning import Case
 from worker.quality.candidates import KINDS
 from worker.quality.evidence import Bound, Choice, Measured, Verdict, mean_of, most_likely
 
-HIT_CASES = (*KINDS, Case.LAYOUT)  # what may get a donor
+HIT_CASES = (*KINDS, Case.LAYOUT)  # that may get a donor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +24,11 @@ class Calibration:
     num_prompts: int
     seed: int
     bound: Bound
-    missing: tuple[str, ...] = ()  # sentences: what keeps the table, or a donor in it, from resting on enough
+    missing: tuple[str, ...] = ()  # sentences on what evidence the table, or a donor in it, lacks
 
     @property
     def is_enough(self) -> bool:
-        """Whether the table may be stored: someone judged, on enough prompts."""
+        """Whether the table may be stored: some judge decided, on enough prompts."""
         return bool(self.choices)
 
     def recipes(self) -> dict[str, list[dict[str, Any]]]:
@@ -53,10 +53,10 @@ def decide(
     hits: Mapping[Case, Choice], without_hit: Choice, plain: Sequence[Measured], *, fast_steps: int
 ) -> dict[Case, Choice]:
     """Return the table: what answers each kind of hit, a miss, and a fast run that was asked for."""
-    # Without a donor a hit is a prompt like any other, and all prompts together say more than the few of one kind.
+    # Without a donor, a hit is a prompt like any other, and all prompts say more than the few of one kind.
     earned = {case: choice for case, choice in hits.items() if choice.verdict is Verdict.REUSE}
     found = {case: earned.get(case, without_hit) for case in KINDS}
-    found |= {case: choice for case, choice in earned.items() if case is Case.LAYOUT}  # else its kind answers it
+    found |= {case: choice for case, choice in earned.items() if case is Case.LAYOUT}  # else its kind decides
     choices = with_misses(found, without_hit)
     choices[Case.PLAIN_FAST] = on_request(without_hit, plain, most=fast_steps)
     return choices
@@ -65,7 +65,7 @@ def decide(
 def with_misses(hits: Mapping[Case, Choice], without_hit: Choice) -> dict[Case, Choice]:
     """Add the cases without a known donor.
 
-    Where some hit wants a donor, a miss runs as full mode does, only by the cheaper schedule: it lends its latents.
+    If some hit takes a donor, a miss counts as a full run, though by the cheaper schedule: it lends its latents.
     """
     is_reusing = any(choice.verdict is Verdict.REUSE for choice in hits.values())
     lending = replace(without_hit.chosen, recipe=replace(without_hit.chosen.recipe, path=RunPath.FULL))
@@ -74,7 +74,7 @@ def with_misses(hits: Mapping[Case, Choice], without_hit: Choice) -> dict[Case, 
 
 
 def on_request(without_hit: Choice, schedules: Sequence[Measured], *, most: int) -> Choice:
-    """What answers `mode=fast` without a hit: never full mode, but then the best schedule of at most so many steps."""
+    """What answers `mode=fast` without a hit: instead of full mode, the best schedule of at most `most` steps."""
     if without_hit.verdict is not Verdict.FULL:
         return without_hit
     fast = [one for one in schedules if one.recipe.num_evaluated_steps <= most] or list(schedules)
@@ -84,7 +84,7 @@ def on_request(without_hit: Choice, schedules: Sequence[Measured], *, most: int)
 
 
 def quality(choice: Choice, bound: Bound) -> dict[str, Any]:
-    """What was measured, against full mode, in plain values."""
+    """What was measured against full mode, as plain values."""
     return {
         "verdict": choice.verdict.value,
         "plan": choice.chosen.name,
@@ -103,7 +103,7 @@ def _figures(losses: Sequence[float], judge: str, bound: Bound) -> dict[str, Any
 
 
 def write(found: Calibration, file: Path, *, namespace_key: str) -> None:
-    """Write the table beside a model's card; it serves namespaces of that key which have no plans of their own."""
+    """Write the table beside a model's card; it serves namespaces with that key that have no plans of their own."""
     content = {
         "key": namespace_key,
         "recipes": found.recipes(),

@@ -1,4 +1,4 @@
-"""A check: the video of a finished job once more, without its donor (or with it), and which of the two is better.
+"""A check: makes the video of a finished job again without its donor (or with it), and judges which is better.
 
 It runs when nothing else waits, makes way for the first job that does, and leaves nothing behind but its row: no file,
 no cache entry, no hit, no figures of a job.
@@ -46,7 +46,7 @@ class Lost(Exception):
 
 
 class MadeWay(Exception):
-    """A job waits: this worker is needed."""
+    """A job is waiting, and this worker is needed."""
 
 
 class TakenBack(Exception):
@@ -55,17 +55,17 @@ class TakenBack(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class CheckLease:
-    """What a lease is to a job: asks now and then whether the check may go on."""
+    """In place of a job's lease: asks now and then whether the check may go on."""
 
     factory: sessionmaker[Session]
     row: QualityCheck
-    models: Collection[str]  # that this worker has
+    models: Collection[str]  # of this worker
     every_s: float
     is_expired: bool = False
     _asked_at: float = field(default_factory=time.monotonic)
 
     def check(self, **progress: Any) -> None:
-        """Raise `MadeWay` or `TakenBack` when the check is to stop; nobody looks at its progress."""
+        """Raise `MadeWay` or `TakenBack` when the check has to stop; progress is ignored."""
         del progress
         if time.monotonic() - self._asked_at < self.every_s:
             return
@@ -89,7 +89,7 @@ class Recorded:
 
 
 def check(runtime: Runtime, job_id: UUID) -> None:
-    """Run the check of a job where one waits. Raises only what leaves this process unusable."""
+    """Run the check of a job if one is waiting. Raises only errors that leave this process unusable."""
     try:
         row = _claim(runtime, job_id)
         if row is not None:
@@ -136,7 +136,7 @@ def _run(runtime: Runtime, row: QualityCheck) -> None:
 
 
 def _recorded(runtime: Runtime, row: QualityCheck) -> Recorded:
-    """Read what the check is about; raise `Lost`."""
+    """Read what the check needs; raise `Lost` if any of it is gone."""
     with transaction(runtime.factory) as session:
         job = session.get(Job, row.job_id)
         if job is None or job.status != JobStatus.COMPLETED or job.deleted_at is not None:
@@ -173,7 +173,7 @@ def _donors(session: Session, plan: Plan) -> list[Pinned]:
 
 
 def _measure(runtime: Runtime, known: Recorded, lease: CheckLease, figures: Figures) -> rule.Measured:
-    """Return what a judge says of the two videos; the job's own is one of them wherever it ran that plan."""
+    """Return what a judge says of the two videos; the job's own serves as the one whose plan it ran."""
     fast, full = (_video(runtime, known, plan, lease, figures) for plan in (known.fast, known.full))
     found = judges.judge(judges.judges(runtime.settings), known.job.prompt, fast, full)
     if found is None:

@@ -1,12 +1,12 @@
-"""The monitor's rule: how alike a hit must be, given what re-run jobs lost by their donors. Plain values, no database.
+"""The monitor's rule: how similar a hit must be, given what re-run jobs lost to their donors. No database here.
 
     raise    the mean loss of the hits in use, less two standard errors, is above the tolerance
     lower    the mean loss of the nearest hits that were refused, plus one standard error, is within the tolerance
 
-A threshold moves by the hits that were measured: to the next step above the weakest one in use, or to the step below
-the weakest of those let in again. A fixed distance would move through values at which nothing changes, and each of
-them would cost `min_checks` videos made twice. It is lowered by what refused hits would have lost, never on trial:
-nobody gets a worse video so that the monitor may learn.
+A threshold follows the hits that were measured: it moves to the next step above the weakest one in use, or to the step
+below the weakest of those that are admitted again. Moves of a fixed size would pass through values at which nothing
+changes, each at the cost of `min_checks` videos made twice. A threshold is lowered by what refused hits would have
+lost, not by trial: nobody gets a worse video so that the monitor may learn.
 """
 
 import math
@@ -26,15 +26,15 @@ SOURCE = "monitor"  # of a recipe whose threshold was moved
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """What a video lost, or would have lost, by its donor."""
+    """What a video lost, or would have lost, to its donor."""
 
     similarity: float  # of the hit
-    loss: float  # quality of full mode less that of the run with the donor; below 0 where the donor helped
+    loss: float  # quality of full mode less that of the run with the donor; below 0 if the donor helped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """A threshold that changes, and the losses that it rests on."""
+    """A change of threshold, and the losses that it rests on."""
 
     old: float
     new: float
@@ -49,14 +49,14 @@ class Move:
 class Rule:
     """When a threshold moves.
 
-    Two errors above the tolerance, because every check is another look at the same question: of cases that lose
-    nothing, one error gives 16 % up within 200 checks, two give 3 % (docs/lab/cache.md).
+    Two errors above the tolerance, because every check is another look at the same question: among cases that lose
+    nothing, one error wrongly gives up 16 % within 200 checks, two errors 3 % (docs/lab/cache.md).
     """
 
     tolerance: float  # of the mean loss
-    min_checks: int = 20  # fewer say nothing
-    num_errors: float = 2.0  # standard errors above the tolerance that raise
-    num_errors_below: float = 1.0  # below it, that lower
+    min_checks: int = 20  # with fewer, it stays
+    num_errors: float = 2.0  # standard errors above the tolerance at which it is raised
+    num_errors_below: float = 1.0  # the same below the tolerance, at which it is lowered
 
     def __post_init__(self) -> None:
         if self.min_checks < 2:
@@ -65,7 +65,7 @@ class Rule:
     def move(self, threshold: float, floor: float, losses: Sequence[Loss]) -> Move | None:
         """Return where a threshold goes, or None when it stays.
 
-        `losses` are those since it was last moved; `floor` is where it stood before the monitor first moved it.
+        `losses` are those since its last move; `floor` is its value from before the monitor first moved it.
         """
         used = [one for one in losses if one.similarity >= threshold]
         if found := self._too_much(used):
@@ -73,7 +73,7 @@ class Rule:
         refused = sorted(
             (one for one in losses if floor <= one.similarity < threshold), key=lambda one: -one.similarity
         )
-        for count in range(len(refused), self.min_checks - 1, -1):  # as many as lose nothing, the nearest first
+        for count in range(len(refused), self.min_checks - 1, -1):  # as many as possible, the nearest first
             if found := self._within(refused[:count]):
                 return Move(old=threshold, new=max(floor, below(refused[count - 1].similarity)), evidence=found)
         return None
@@ -94,7 +94,7 @@ def _mean(losses: Sequence[Loss]) -> Mean:
 
 
 def above(similarity: float) -> float:
-    """Return the first step above a similarity: `NEVER` above 1."""
+    """Return the first step above a similarity, or `NEVER` if that is above 1."""
     number = math.floor(similarity / STEP + _SLACK) + 1
     return min(round(number * STEP, 6), NEVER)
 
@@ -105,12 +105,12 @@ def below(similarity: float) -> float:
 
 
 def threshold_of(recipes: Sequence[Recipe]) -> float | None:
-    """Return the lowest similarity at which a case uses a donor; None when it uses none."""
+    """Return the lowest similarity at which a case uses a donor; None if it never does."""
     return min((recipe.min_similarity for recipe in recipes if recipe.reuse), default=None)
 
 
 def demanding(recipes: Sequence[Recipe], threshold: float) -> tuple[Recipe, ...]:
-    """Return the recipes of a case with no donor used below a threshold."""
+    """Return the recipes of a case, changed so that no donor is used below a threshold."""
     return tuple(
         replace(recipe, min_similarity=threshold, source=SOURCE)
         if recipe.reuse and recipe.min_similarity < threshold
@@ -125,6 +125,6 @@ def relaxed(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
 
 
 def is_chosen(job_id: UUID, share: float) -> bool:
-    """Say whether a job belongs to a share of all jobs; the same answer each time, nobody rolls dice."""
+    """Whether a job is in a share of all jobs; the same answer each time, by its id and not by chance."""
     drawn = int.from_bytes(sha256(b"monitor" + job_id.bytes).digest()[:8]) / 2**64
     return drawn < share

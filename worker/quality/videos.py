@@ -1,4 +1,4 @@
-"""A finished video as judges get it: the file that is served, and its frames, each made of the other when asked for."""
+"""A finished video for judges: the file that is served and its frames, each made from the other on demand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Video:
-    """An MP4; what was found out about it is not found out twice."""
+    """An MP4, whose frames and scores are made once."""
 
     def __init__(self, mp4: bytes) -> None:
         self._mp4: bytes | None = mp4
@@ -23,7 +23,7 @@ class Video:
 
     @classmethod
     def of(cls, frames: Frames, *, fps: int = 8) -> Self:
-        """Return the video of frames (T, H, W, 3); it is compressed when somebody wants the file."""
+        """Return the video of frames (T, H, W, 3); it is compressed when the file is asked for."""
         made = cls(b"")
         made._mp4, made._frames, made._fps = None, frames, fps
         return made
