@@ -1,4 +1,4 @@
-"""Whether a stored entity is the same thing as one of the prompt's.
+"""Whether a stored entity is the same thing as an entity of the prompt.
 
 Two phrases are the same entity when their similarity reaches `same_threshold`, or when it reaches `head_threshold` and
 both are about the same noun. A conflicting word forbids the match (`conflicts`). docs/lab/hits.md has the measurements.
@@ -22,7 +22,7 @@ from worker.prompts.vocabulary.numbers import COUNTS
 
 
 class Verdict(StrEnum):
-    """How a stored entity relates to one of the prompt."""
+    """How a stored entity relates to an entity of the prompt."""
 
     SAME = "same"  # similar enough
     SAME_HEAD = "same_head"  # a little less similar, but the same noun, described by known synonyms
@@ -40,9 +40,9 @@ def compare(extraction: Extraction, neighbour: Neighbour, settings: MatchSetting
     """How a stored entity relates to the prompt's entity that it was found for."""
     entity = extraction.entities[neighbour.query]
     if (entity.kind is EntityKind.PROMPT) != (neighbour.kind is EntityKind.PROMPT):
-        return Verdict.DIFFERENT  # a whole prompt is no thing in another's picture
+        return Verdict.DIFFERENT  # a whole prompt is not a thing in another picture
     if (entity.is_opaque or OPAQUE in neighbour.attributes) and entity.text != neighbour.text:
-        return Verdict.DIFFERENT  # unknown words all have one vector
+        return Verdict.DIFFERENT  # unknown words all have the same vector
     if not _can_be_the_same(entity, neighbour):
         return Verdict.DIFFERENT
     verdict = _by_similarity(extraction, entity, neighbour, settings)
@@ -53,10 +53,10 @@ def compare(extraction: Extraction, neighbour: Neighbour, settings: MatchSetting
 
 
 def _can_be_the_same(entity: Entity, neighbour: Neighbour) -> bool:
-    """Whether phrases of two languages can be one thing: the English word of both is known and the same.
+    """Whether phrases in two languages can be one thing: the English nouns of both are known and the same.
 
-    What is spelled alike need not be (French "lit" is a bed), and an embedder has such words in one place. Chinese has
-    no English words; there the embedder alone decides.
+    The same spelling may mean something else (French "lit" is a bed), yet has the same vector. For Chinese no English
+    nouns are known; there the embedder alone decides.
     """
     ours, theirs = language_of(entity.context), language_of(neighbour.attributes)
     if ours == theirs or CHINESE in (ours, theirs) or entity.kind is EntityKind.PROMPT:
@@ -65,7 +65,7 @@ def _can_be_the_same(entity: Entity, neighbour: Neighbour) -> bool:
 
 
 def language_of(marks: Sequence[str]) -> str:
-    """The language that a phrase is in, by the marks of its prompt."""
+    """The language of a phrase, by the marks of its prompt."""
     return next((mark.removeprefix(LANGUAGE) for mark in marks if mark.startswith(LANGUAGE)), ENGLISH)
 
 
@@ -98,10 +98,10 @@ def _by_similarity(extraction: Extraction, entity: Entity, neighbour: Neighbour,
 
 
 def _is_doubtful(entity: Entity, neighbour: Neighbour, settings: MatchSettings, *, is_same_noun: bool) -> bool:
-    """Whether two phrases that are similar enough may well be two things: another noun, or another kind of it.
+    """Whether two phrases that are similar enough may still be two things: different nouns, or kinds of one noun.
 
-    An embedder knows rare words by their letters only, puts a word near to those that it contains (handshake, hand),
-    and a thing near to what goes with it (coffee, cafe).
+    An embedder knows rare words by their letters only, and puts a word near those that it contains (handshake, hand)
+    and a thing near what goes with it (coffee, cafe).
     """
     if entity.kind is EntityKind.PROMPT:
         return False
@@ -127,7 +127,7 @@ def _without_joints(text: str) -> str:
 
 @lru_cache(maxsize=MOST_REMEMBERED)
 def _are_two_kinds(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
-    """Whether each has a word that makes another kind of thing: a barbie doll and a ken doll."""
+    """Whether each has a word of its own that makes it another kind of thing: a barbie doll and a ken doll."""
     a, b = canonical(ours), canonical(theirs)
     return all(any(not _is_adjective(word) for word in more) for more in (a - b, b - a))
 
@@ -138,7 +138,7 @@ def are_synonyms(head: str, other: str) -> bool:
 
 
 def _is_about_another(entity: Entity, neighbour: Neighbour) -> bool:
-    """Whether one names in passing what the other is about: a basketball and a basketball court."""
+    """Whether one merely mentions what the other is about: a basketball court and a basketball."""
     if entity.head == neighbour.head or EntityKind.PROMPT is entity.kind:
         return False
     return entity.head in neighbour.text.split()[:-1] or neighbour.head in entity.text.split()[:-1]
@@ -158,9 +158,9 @@ def _words(phrase: Entity | Neighbour) -> tuple[str, ...]:
 
 @lru_cache(maxsize=MOST_REMEMBERED)
 def _describes_alike(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
-    """Whether a noun is described by the same words or known synonyms, or merely more closely; counts aside.
+    """Whether the same words or known synonyms describe a noun, or one phrase merely says more; counts aside.
 
-    A snowy jungle is a jungle. What a noun adds is another thing: a bonsai tree, a desert road, a fire torch.
+    A snowy jungle is a jungle. But a noun in front makes it another thing: a bonsai tree, a desert road, a fire torch.
     """
     a, b = canonical(ours), canonical(theirs)
     return (a <= b or b <= a) and all(_is_adjective(word) for word in a ^ b)
@@ -176,7 +176,7 @@ def _are_described(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
 
 @lru_cache(maxsize=MOST_REMEMBERED)
 def _says_more(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
-    """Whether one is described as the other is, and more closely: who wants a stage may have a theatre stage."""
+    """Whether one has the other's description and more: a theatre stage will do for a stage."""
     return canonical(ours) > canonical(theirs)
 
 
@@ -199,6 +199,6 @@ def _is_adjective(word: str) -> bool:
 
 
 def canonical(words: tuple[str, ...]) -> frozenset[str]:
-    """Return what a phrase says of its noun: one word for synonyms, without counts and marks."""
+    """Return the words that describe a noun, one for all synonyms, without counts and marks."""
     plain = (word for word in words if ":" not in word and word not in COUNTS)
     return frozenset(next((group[word] for group in CONFLICT_GROUPS.values() if word in group), word) for word in plain)

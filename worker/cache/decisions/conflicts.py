@@ -1,6 +1,6 @@
-"""What forbids a match: another colour, number, age or size, another kind of noun, prompts that exclude each other.
+"""What forbids a match: another colour, number, age or size, another kind of noun, prompts that contradict each other.
 
-A sentence embedder puts "white cat" and "black cat" nearer together than "ship" and "boat"; words decide here.
+A sentence embedder puts "white cat" nearer to "black cat" than "ship" to "boat", so words decide here.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from worker.prompts.vocabulary.people import ANIMATE, PERSONS
 
 @lru_cache(maxsize=MOST_REMEMBERED)
 def has_conflict(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
-    """Whether both name a colour (number, age, size ...) and no name is common to both."""
+    """Whether both name a colour (number, age, size ...) and have none in common."""
     ours, theirs = (tuple(map(_shade_as_colour, words)) for words in (ours, theirs))
     for group in CONFLICT_GROUPS.values():
         a, b = ({group[word] for word in words if word in group} for words in (ours, theirs))
@@ -27,7 +27,7 @@ def has_conflict(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
 
 
 def _are_other_numbers(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
-    """Whether both name a number in digits, or one does so and the other in a word (15 birds, two birds)."""
+    """Whether both name a number in digits, or one in digits and the other in a word (15 birds, two birds)."""
     a, b = ({word for word in words if word.isdecimal() and word not in _NUMBERS} for words in (ours, theirs))
     if a and b:
         return a.isdisjoint(b)
@@ -39,7 +39,7 @@ _NUMBERS = CONFLICT_GROUPS["number"]
 
 
 def _is_skin(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
-    """Whether one names the colour of somebody's clothes alone, the other that of the skin: a man in black."""
+    """Whether one names the colour of somebody's clothes only and the other that of the skin: a man in black."""
     a, b = (
         {name for name in ("colour", "dress") for w in words if w in CONFLICT_GROUPS[name]} for words in (ours, theirs)
     )
@@ -47,7 +47,7 @@ def _is_skin(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
 
 
 def _shade_as_colour(word: str) -> str:
-    """The colour of a shade that is one word: sky-blue, dark-red; and of what is white-painted."""
+    """The colour that a compound names: sky-blue, dark-red, white-painted."""
     first, _, last = word.rpartition("-")
     if last in _TINTED and first in CONFLICT_GROUPS["colour"]:
         return first
@@ -59,7 +59,7 @@ _TINTED = word_set("painted coloured colored tinted hued toned dyed")
 
 @lru_cache(maxsize=MOST_REMEMBERED)
 def has_other_nature(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
-    """Whether the nouns themselves, or what they are made into, exclude each other: king and queen, dog and toy dog."""
+    """Whether the nouns, or what is made of them, exclude each other: king and queen, dog and toy dog."""
     for name in HEAD_GROUPS:
         group = CONFLICT_GROUPS[name]
         a = {group[word] for word in ours if word in group}
@@ -70,7 +70,7 @@ def has_other_nature(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
 
 
 def _natures(words: tuple[str, ...]) -> frozenset[str]:
-    """What a phrase makes of its noun: a toy, a ruin; a being of wood or ice is an image of it."""
+    """What the description makes of a noun: a toy, a ruin; a living thing of wood or ice is an image of it."""
     *described, noun = words
     is_made = noun in ANIMATE and noun not in NATURES and any(word in CONFLICT_GROUPS["material"] for word in described)
     found = {NATURES[word] for word in described if word in NATURES}
@@ -78,7 +78,7 @@ def _natures(words: tuple[str, ...]) -> frozenset[str]:
 
 
 def _compounds(words: tuple[str, ...]) -> frozenset[str]:
-    """The fixed pairs of words at its end, of which the first makes another thing: a black hole, a hot dog."""
+    """The fixed pair of words that a phrase ends in, which is a thing of its own: a black hole, a hot dog."""
     return frozenset(pair for pair in (" ".join(words[-2:]),) if pair in COMPOUNDS)
 
 
@@ -86,7 +86,7 @@ def _compounds(words: tuple[str, ...]) -> frozenset[str]:
 def contradict(ours: tuple[str, ...], theirs: tuple[str, ...], *, by_style: bool, by_looks: bool) -> bool:
     """Whether one prompt shows what the other excludes, or both name looks that exclude each other (`context`).
 
-    Looks of the whole, its style, or of one thing that both show: a red jeep and a blue one in the same desert.
+    A look is the style of the whole, or that of a thing that both show: a red jeep and a blue one in the same desert.
     """
     if marked(WITHOUT, ours) & marked(WITH, theirs) or marked(WITH, ours) & marked(WITHOUT, theirs):
         return True
@@ -99,7 +99,7 @@ def contradict(ours: tuple[str, ...], theirs: tuple[str, ...], *, by_style: bool
 
 
 def _times(ours: tuple[str, ...], theirs: tuple[str, ...]) -> Iterator[tuple[frozenset[str], frozenset[str]]]:
-    """What two prompts say of day or night and of winter or summer, where both say it: other light, another ground."""
+    """What two prompts say of time of day and season, where both say it: these change the light and the ground."""
     a, b = marked(WITH, ours), marked(WITH, theirs)
     for names in TIMES:
         said = tuple(frozenset(names[word] for word in words if word in names) for words in (a, b))
@@ -109,7 +109,7 @@ def _times(ours: tuple[str, ...], theirs: tuple[str, ...]) -> Iterator[tuple[fro
 
 @lru_cache(maxsize=MOST_REMEMBERED)
 def looks_of(marks: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
-    """Return by noun, one for synonyms, everything that a prompt says of how such things look."""
+    """Return, by noun (one for all synonyms), everything that a prompt says of the looks of such things."""
     found: dict[str, tuple[str, ...]] = {}
     for mark in marks:
         if mark.startswith(LOOKS):
@@ -120,6 +120,6 @@ def looks_of(marks: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
 
 
 def marked(mark: str, words: Sequence[str]) -> frozenset[str]:
-    """Return what stands behind a mark; every kind of person is a person."""
+    """Return the values of a mark; every kind of person counts as a person."""
     found = (word.removeprefix(mark) for word in words if word.startswith(mark))
     return frozenset("person" if word in PERSONS else word for word in found)

@@ -1,4 +1,4 @@
-"""What counts as the same entity: thresholds of similarity, weights, gates, as a namespace stores them."""
+"""What counts as the same entity: similarity thresholds, weights and gates, as a namespace stores them."""
 
 import math
 from collections.abc import Mapping
@@ -23,10 +23,10 @@ THRESHOLDS: Mapping[str, tuple[float, float, float, float]] = {
     "use-multilingual-v3": (0.80, 0.60, 0.50, 0.97),
 }
 THRESHOLD_NAMES = ("same_threshold", "head_threshold", "related_threshold", "foreign_threshold")
-MOST_ROWS = 2**31 - 1  # that a look-up fetches: a larger number is none for the database
+MOST_ROWS = 2**31 - 1  # that a look-up can fetch: the database takes no larger number
 _UNMEASURED = (0.9999, 0.9999, 0.9999, 0.9999)  # equal texts only
 
-# What settings meant before they existed: recorded decisions are taken again under these.
+# What applied before these settings existed: recorded decisions are replayed under it.
 _BEFORE = {
     "min_coverage": 0.0,
     "min_weight": 0.0,
@@ -50,25 +50,25 @@ class MatchSettings:
     same_threshold: float = 0.80
     head_threshold: float = 0.70  # with the same head noun
     related_threshold: float = 0.55  # shown to people, never reused
-    foreign_threshold: float = 0.95  # for whole prompts in a language that is not taken apart
+    foreign_threshold: float = 0.95  # for whole prompts in a language without a reader
     veto: Veto = Veto.ALWAYS
-    object_weight: float = 1.0  # how much covering an object counts when donors are compared
+    object_weight: float = 1.0  # how much it counts to cover an object when donors are compared
     scene_weight: float = 1.0
-    max_donors: int = 1  # more: further entries for what the first does not cover
+    max_donors: int = 1  # above 1: further entries for what the first does not cover
     neighbours_per_entity: int = 16  # how many stored entities the look-up fetches for each of the prompt's
     min_coverage: float = 0.1  # share of the prompt that a hit must cover, by weight
-    min_scene_coverage: float | None = None  # the same for a hit that rests on a scene alone; None: min_coverage
-    min_weight: float = 0.5  # what one matched entity at least must be worth: a hand alone is no hit
+    min_scene_coverage: float | None = None  # the same for a hit on a scene alone; None: min_coverage
+    min_weight: float = 0.5  # least weight of one matched entity: a hand alone is no hit
     by_rarity: bool = True  # an entity that many stored videos show counts less
     style_conflicts: bool = True  # a drawing is no donor for a photograph
-    look_conflicts: bool = True  # a thing that both show and that looks otherwise: no donor, whatever else is shared
+    look_conflicts: bool = True  # no donor if a thing that both show looks different, whatever else is shared
     heads_need_synonyms: bool = True  # below same_threshold only known synonyms match
-    min_person_coverage: float = 0.8  # share that a hit must cover which rests on somebody of whom no more is said
-    shared_description: bool = True  # somebody is described by what both prompts say of them, not by one alone
+    min_person_coverage: float = 0.8  # share that a hit must cover if it rests on somebody who is not described
+    shared_description: bool = True  # only what both prompts say of somebody counts as a description
     other_noun_margin: float = 0.06  # how far above same_threshold another noun must lie, unless it is a known synonym
     closer_donors: bool = True  # a donor's thing may be described by more nouns than the prompt's: a theatre stage
     min_donor_share: float = 0.2  # share of the donor's picture that must be in common; more is stricter
-    max_uses: int = 20  # videos that one entry lends to; then a full run leaves a fresh one. 0: any number
+    max_uses: int = 20  # videos that an entry may lend to before a full run leaves a fresh one. 0: any number
 
     def __post_init__(self) -> None:
         if not 0 <= self.related_threshold <= self.head_threshold <= self.same_threshold <= 1:
@@ -96,10 +96,10 @@ class MatchSettings:
 
     @classmethod
     def of_embedder(cls, embedder: str, row: Mapping[str, Any]) -> Self:
-        """Settings with the thresholds of an embedder, for what `row` leaves out; equal texts only if it has none."""
+        """Settings from `row`, with the embedder's thresholds where it has none; equal texts only if none are known."""
         names = THRESHOLD_NAMES
         values = dict(zip(names, THRESHOLDS.get(embedder, _UNMEASURED), strict=True)) | dict(row)
-        for higher, lower in pairwise(names[:3]):  # what is not said gives way to what is
+        for higher, lower in pairwise(names[:3]):  # thresholds that are not given yield to those that are
             if lower not in row:
                 values[lower] = min(values[lower], values[higher])
         return cls.from_dict(values)
@@ -111,7 +111,7 @@ class MatchSettings:
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Self:
-        """Settings from JSON; what is missing takes its default. Raises ValueError for a name that is no setting."""
+        """Settings from JSON; what is missing takes its default. Raises ValueError for an unknown name."""
         for name in row:
             if name not in _FIELDS:
                 raise ValueError(f"{name} is not a match setting; there are {', '.join(_FIELDS)}")
@@ -126,11 +126,11 @@ class MatchSettings:
 
     @property
     def by_looks(self) -> bool:
-        """Whether a thing that looks otherwise makes another prompt no donor."""
+        """Whether a prompt is no donor if it shows a thing that looks different."""
         return self.look_conflicts and self.veto is Veto.ALWAYS
 
     def weight(self, entity: Entity) -> float:
-        """What covering an entity is worth."""
+        """What it is worth to cover an entity."""
         of_kind = self.scene_weight if entity.kind is EntityKind.SCENE else self.object_weight
         return of_kind * entity.weight
 

@@ -23,7 +23,7 @@ class MatchedEntity:
     """An entity of the prompt and the stored one that stands in for it."""
 
     query: int  # index in the Extraction
-    text: str  # of the prompt
+    text: str  # in the prompt
     kind: EntityKind  # in the prompt
     entry_id: str
     donor_text: str
@@ -51,14 +51,14 @@ class Hit:
     """What stored entries share with a prompt."""
 
     kind: HitKind
-    matched: tuple[MatchedEntity, ...] = ()  # the first donor's first, each donor's in the prompt's order
-    coverage: float = 0.0  # 0 to 1: similarity by weight over all entities of the prompt
+    matched: tuple[MatchedEntity, ...] = ()  # by donor, then in the prompt's order
+    coverage: float = 0.0  # 0 to 1: similarity weighted over all entities of the prompt
     candidates: tuple[str, ...] = ()  # every entry with a matching entity, best first
     nearest: float | None = None  # highest similarity seen, matching or not
     nearest_verdict: Verdict | None = None
-    is_too_little: bool = False  # something matches, but it is too little of the picture to be a hit
-    is_worn: bool = False  # only entries that have lent too often make a hit: a full run is to leave a fresh one
-    shares_layout: bool = False  # the first donor shows such things, as many of them, and moves them alike
+    is_too_little: bool = False  # something matches, but too little of the picture for a hit
+    is_worn: bool = False  # the only hits are entries that have lent too often: a full run leaves a fresh one
+    shares_layout: bool = False  # the first donor shows as many such things, with the same motion
 
     @property
     def donors(self) -> tuple[str, ...]:
@@ -74,9 +74,9 @@ class Hit:
 def look_up(extraction: Extraction, neighbours: Sequence[Neighbour], settings: MatchSettings) -> Hit:
     """The donors that cover the prompt best.
 
-    Entries are compared by the weighted similarity of what they cover; equal ones by how much of the rest of their
-    prompts is common, then by age, younger first, then by id. The order of `neighbours` does not matter. One that has
-    lent to `max_uses` videos is passed over.
+    Entries are compared by the weighted similarity of what they cover; equal ones by how much else their prompts have
+    in common with this one, then by age, younger first, then by id. The order of `neighbours` does not matter. Entries
+    that have lent to `max_uses` videos are passed over.
     """
     worn = {near.entry_id for near in neighbours if settings.max_uses and near.uses >= settings.max_uses}
     hit = _look_up(extraction, neighbours, settings, without=worn)
@@ -130,11 +130,12 @@ def _look_up(
 
 
 def shares_layout(kind: HitKind, entities: Sequence[Entity], theirs: Sequence[str]) -> bool:
-    """Whether a prompt may take the layout of a donor that it hits, whose prompt has the marks `theirs`.
+    """Whether a prompt may take the layout of the donor that it hits, whose prompt has the marks `theirs`.
 
-    Both name as many things and the same motion; where neither names any, nothing says that things go the same way.
-    Where the scene is all that matches, the donor's things bear the same nouns: a blue ball in place of a red one.
-    Where it does not match, it has the same colours, or the prompt names none: much of it is there where a run enters.
+    Both must name as many things and the same motion; if neither names a motion, things may go different ways.
+    If only the scene matches, the donor's things must have the same nouns: a blue ball in place of a red one.
+    If the scene does not match, it must have the same colours, or the prompt none: much of it is already there when a
+    run enters the donor's trajectory.
     """
     if kind not in (HitKind.OBJECT, HitKind.BOTH, HitKind.SCENE):
         return False
@@ -167,7 +168,7 @@ def is_too_little(
     settings: MatchSettings,
     theirs: Sequence[str],
 ) -> bool:
-    """Whether what is shared is no picture: a hand, a person among much else, one thing of a dozen.
+    """Whether what is shared is too little of a picture: a hand, a person among much else, one thing of a dozen.
 
     `shared` has the number of each entity that a donor covers and the donor's text for it, `theirs` the donor's marks.
     """
@@ -182,14 +183,14 @@ def is_too_little(
 
 
 def _donor_share(extraction: Extraction, shared: Sequence[tuple[int, str]], theirs: Sequence[str]) -> float:
-    """How much of the donor's picture is shared, by what its things are worth as bare nouns: a book in a bag is not."""
+    """The share of the donor's picture in common, by the weights of its things as bare nouns."""
     shown = sum(salience.weight(noun, ()) for noun in _named(theirs))
     common = sum(extraction.entities[query].weight for query, _ in shared)
     return min(1.0, common / shown) if shown else 1.0
 
 
 def _shared_weight(entity: Entity, donor_text: str, settings: MatchSettings) -> float:
-    """How much of a picture two phrases have in common: a young man and any other man are just a man."""
+    """How much of a picture two phrases have in common: a young man and any other man share just a man."""
     is_somebody = settings.shared_description and entity.head in PERSONS and language_of(entity.context) == ENGLISH
     if not is_somebody or entity.text == donor_text:
         return entity.weight
@@ -200,7 +201,7 @@ def _shared_weight(entity: Entity, donor_text: str, settings: MatchSettings) -> 
 def _weights(
     extraction: Extraction, matches: Mapping[str, Mapping[int, MatchedEntity]], settings: MatchSettings
 ) -> list[float]:
-    """What covering each entity of the prompt is worth: less, the more of the stored videos near to it show it."""
+    """What it is worth to cover each entity of the prompt: less, the more of the stored videos near it show it."""
     shown = Counter(query for found in matches.values() for query in found)
     weights = [settings.weight(entity) for entity in extraction.entities]
     if not settings.by_rarity:
@@ -209,7 +210,7 @@ def _weights(
 
 
 def _likeness(extraction: Extraction, neighbours: Sequence[Neighbour]) -> dict[str, float]:
-    """For each entry, the share of what its prompt and this one name that both name."""
+    """For each entry, the share of what its prompt or this one names that both name."""
     ours = marked(WITH, extraction.entities[0].context) if extraction.entities else frozenset()
     theirs = {neighbour.entry_id: marked(WITH, neighbour.attributes) for neighbour in neighbours}
     return {entry_id: len(ours & named) / max(1, len(ours | named)) for entry_id, named in theirs.items()}

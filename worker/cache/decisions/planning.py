@@ -23,16 +23,16 @@ NEVER = 1.01  # a similarity that no hit reaches
 
 
 class Case(StrEnum):
-    """What a recipe answers. The values of HitKind, two that no look-up gives, and one that comes before the kind."""
+    """What a recipe answers: the kinds of hit, two cases that no look-up gives, and one that comes before the kind."""
 
     FULL = "full"  # full mode was asked for
-    NONE = "none"  # nothing shared, nothing asked for
+    NONE = "none"  # nothing is shared, and no mode was asked for
     PLAIN_FAST = "plain_fast"  # fast mode was asked for and nothing is shared
     SCENE = "scene"
     OBJECT = "object"
     BOTH = "both"
     PROMPT = "prompt"
-    LAYOUT = "layout"  # such things, as many of them, of the same motion: the donor's own trajectory may be taken
+    LAYOUT = "layout"  # as many such things with the same motion: the donor's own trajectory may be entered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Recipe:
     reuse: str | None = None  # name of the way of reuse
     reuse_options: Json = field(default_factory=dict)
     min_similarity: float = 0.0  # of the hit; a weaker hit looks for the next recipe of its case
-    source: str = "paper"  # who chose it: paper, calibrated, nirvana, plain; monitor: who raised its min_similarity
+    source: str = "paper"  # what chose it: paper, calibrated, nirvana, plain; or monitor, which raised min_similarity
 
     def __post_init__(self) -> None:
         if self.num_steps < 1:
@@ -55,7 +55,7 @@ class Recipe:
 
     @property
     def num_skipped_steps(self) -> int:
-        """Steps at the start that are left out: by a resumed run, else by the schedule."""
+        """Steps skipped at the start: by a resumed run, else by the schedule."""
         skipped: int = self.schedule.get("skipped_steps", 0)
         return int(self.reuse_options.get("skipped_steps", skipped))
 
@@ -102,14 +102,14 @@ def _resume(min_similarity: float, skipped_steps: int) -> Recipe:
     )
 
 
-# NIRVANA skips 25, 20, 15, 10 or 5 of 50 steps by the similarity of whole prompts (arXiv 2312.04429): here of 30.
+# NIRVANA skips 25, 20, 15, 10 or 5 of 50 steps by the similarity of whole prompts (arXiv 2312.04429), scaled to 30.
 NIRVANA: Table = {
     **PAPER,
     Case.PROMPT: (_resume(0.95, 15), _resume(0.90, 12), _resume(0.85, 9), _resume(0.75, 6), _resume(0.65, 3)),
 }
 NIRVANA_MATCH = MatchSettings(same_threshold=0.65, head_threshold=0.65, related_threshold=0.55, min_coverage=0)
 
-# No donor, whatever is found: for models of few steps, where there is little to leave out.
+# No donor, whatever is found: for models with few steps, of which few can be saved.
 PLAIN: Table = {
     case: (
         Recipe(
@@ -123,21 +123,21 @@ PLAIN: Table = {
 }
 
 TABLES: dict[str, Table] = {"paper": PAPER, "nirvana": NIRVANA, "plain": PLAIN}
-MEASURED = "measured"  # the table that came beside the model's card
+MEASURED = "measured"  # the table that came with the model's card
 NOT_OF_A_MODEL = ("paper", "plain")  # sources of recipes whose steps a card replaces
 
 
 def named(plans: str) -> Table:
-    """Return the recipes of a name; those of `measured` stand over the paper's. Raises ValueError for no such name."""
+    """Return the table of a name; `measured` overrides cases of the paper's. Raises ValueError for an unknown name."""
     if plans not in PLANS:
         raise ValueError(f"there are no plans {plans!r}, but {', '.join(PLANS)}")
     return TABLES.get(plans, PAPER)
 
 
 def table_from_rows(rows: Mapping[str, Sequence[Mapping[str, Any]]], *, default: Table = PAPER) -> Table:
-    """A table from JSON: case → recipes. A case that is not named keeps its recipes of `default`.
+    """A table from JSON: case → recipes. A case that is not named keeps its recipes from `default`.
 
-    Raises ValueError when a name is no case, or a case that needs no hit has no recipe.
+    Raises ValueError if a name is not a case, or if a case that needs no hit has no recipe.
     """
     table = dict(default)
     for name, recipes in rows.items():
@@ -159,13 +159,13 @@ class Plan:
     """What a job runs, and why."""
 
     recipe: Recipe
-    full_num_steps: int  # steps of full mode: what is saved is counted against them
+    full_num_steps: int  # steps of full mode, against which savings are counted
     reason: Reason
     hit: HitKind = HitKind.NONE
     matched: tuple[MatchedEntity, ...] = ()  # also set when the recipe uses no donor
     candidates: tuple[str, ...] = ()  # every entry that could have served, best first
     nearest: float | None = None  # highest similarity seen
-    note: str = ""  # a sentence that says more of the reason
+    note: str = ""  # a sentence that explains the reason further
 
     @property
     def path(self) -> RunPath:
@@ -191,7 +191,7 @@ class Plan:
 
     @property
     def steps_saved(self) -> int:
-        """Denoising steps that full mode would have run on top."""
+        """Denoising steps that full mode would have run in addition."""
         return self.full_num_steps - self.recipe.num_evaluated_steps
 
     @classmethod
@@ -231,10 +231,10 @@ def decide(
     *,
     overlent: Collection[str] = (),
 ) -> Plan:
-    """What a job of this mode runs, given the stored entities near to its prompt's.
+    """What a job of this mode runs, given the stored entities near those of its prompt.
 
     Depends on nothing but its arguments; the order of `neighbours` does not matter. `overlent` are entries whose layout
-    was lent often enough (`overlent_layouts`).
+    has been lent often enough (`overlent_layouts`).
     """
     settings = settings or MatchSettings()
     hit = look_up(extraction, neighbours, settings)
@@ -244,9 +244,9 @@ def decide(
 
 
 def with_layout(hit: Hit, table: Table, of_any_look: Callable[[], Hit], *, overlent: Collection[str] = ()) -> Hit:
-    """The hit; or that on a donor which lends its layout, and no more, to things that look otherwise.
+    """The hit or, if it shares no layout, one on a donor that does and whose things may look different.
 
-    A blue ball may go where a red one went. Only a plan that was measured for layouts, on such pairs, does so.
+    A blue ball may go where a red one went, but only by a plan that was measured for layouts, on such pairs.
     """
     if hit.shares_layout or not table.get(Case.LAYOUT):
         return hit
@@ -255,7 +255,7 @@ def with_layout(hit: Hit, table: Table, of_any_look: Callable[[], Hit], *, overl
 
 
 def answer(mode: Mode, hit: Hit, table: Table = PAPER, *, overlent: Collection[str] = ()) -> Plan:
-    """What a job of this mode runs on a hit, or on a miss and its cause."""
+    """What a job of this mode runs on a hit or a miss, and why."""
     if mode is Mode.FULL:
         return _plan(table, Case.FULL, Reason.FULL_REQUESTED, hit)
     recipe = _for_layout(table, hit, overlent)
@@ -293,7 +293,7 @@ def receipt(
 
     `own_donors` maps entries of the job's own tenant to the videos that made them: only their words and ids are shown.
     Seconds saved are measured by the worker; null unless a donor shortened the run. `unread` are the words of the
-    prompt that the model's text encoder does not get: what they name is not in the video.
+    prompt that the model's text encoder does not receive: what they name is not in the video.
     """
     own = own_donors or {}
     used = plan.donors
@@ -329,7 +329,7 @@ def _for_layout(table: Table, hit: Hit, overlent: Collection[str]) -> Recipe | N
 
 
 def _recipe_for(table: Table, hit: Hit) -> Recipe | None:
-    """The recipe with the highest demand that the hit meets; none when it meets none."""
+    """The recipe with the highest threshold that the hit reaches; None if it reaches none."""
     if hit.similarity is None:
         return None
     return _strongest(table[Case(hit.kind.value)], hit)
@@ -343,7 +343,7 @@ def _strongest(recipes: Sequence[Recipe], hit: Hit) -> Recipe | None:
 def overlent_layouts(
     entries: Collection[str], num_jobs: int, loans: Mapping[str, int], *, share: float
 ) -> frozenset[str]:
-    """Return which of these entries' layouts one more job may not take: it would be in more than a share of the jobs.
+    """Return those of `entries` whose layout would be in more than `share` of the jobs if one more job took it.
 
     `loans` counts, among the latest `num_jobs` jobs of a namespace, those that took each entry's layout.
     """

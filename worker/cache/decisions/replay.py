@@ -1,8 +1,8 @@
-"""Recorded traffic through the same decisions again.
+"""Puts recorded traffic through the same decisions again.
 
 A trace is the rows of a namespace in the order in which they were recorded: decisions, events, evictions. Replayed with
-the recorded settings it gives every decision and every eviction again, which is a test; with other settings or another
-policy it says what would have been decided differently, step by step (the trace itself goes on as it was recorded).
+the recorded settings, it reproduces every decision and every eviction, which is a test; with other settings or another
+policy, it says what would have been decided differently at each step (the trace itself goes on as it was recorded).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +19,7 @@ from worker.prompts.types import Extraction, Json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRow:
-    """One decision: what it was taken on, and what was decided."""
+    """One decision: what it was based on, and what was decided."""
 
     at: float  # seconds since 1970
     mode: Mode
@@ -28,7 +28,7 @@ class DecisionRow:
     settings: MatchSettings
     table: Table
     plan: Plan
-    overlent: tuple[str, ...] = ()  # entries whose layout was lent often enough
+    overlent: tuple[str, ...] = ()  # entries whose layout had been lent often enough
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Self:
@@ -62,13 +62,13 @@ class DecisionRow:
 class EvictionRow:
     """One choice of victims. Their `evict` events follow it in the trace."""
 
-    at: float  # seconds since 1970: what the policy was told as now
+    at: float  # seconds since 1970: the time given to the policy
     policy: str
     bytes_needed: int
     victims: tuple[str, ...]
-    kept: tuple[str, ...] = ()  # entries that could not go: pinned by a running job
+    kept: tuple[str, ...] = ()  # entries that could not be evicted: pinned by a running job
     seed: int = 0
-    tenant: str | None = None  # whose entries alone may go: it was over its share
+    tenant: str | None = None  # set if only its entries may be evicted: it was over its share
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Self:
@@ -117,7 +117,7 @@ def replay(
 def rerun(
     trace: Trace, *, settings: MatchSettings | None = None, table: Table | None = None, policy: str | None = None
 ) -> Iterator[tuple[int, Plan, Plan] | tuple[int, tuple[str, ...], tuple[str, ...]]]:
-    """Each decision and each eviction of the trace: its index, what was recorded, what comes out now."""
+    """Each decision and eviction of the trace: its index, what was recorded, what comes out now."""
     if policy is not None and policy not in POLICIES:
         raise ValueError(f"{policy!r} is not an eviction policy; there are {', '.join(POLICIES)}")
     resident: dict[str, EntryRow] = {}

@@ -13,7 +13,7 @@ from worker.prompts.types import Entity, EntityKind, Json
 
 
 class HitKind(StrEnum):
-    """What part of a prompt stored entries share."""
+    """Which part of a prompt stored entries share."""
 
     NONE = "none"  # nothing
     SCENE = "scene"  # the scene; some or all objects are new
@@ -28,12 +28,12 @@ class EventKind(StrEnum):
     INSERT = "insert"  # became resident
     HIT = "hit"  # shaped a video
     EVICT = "evict"  # removed by a policy to make room
-    QUARANTINE = "quarantine"  # its file was broken; also stands for a purge
+    QUARANTINE = "quarantine"  # its file was broken; also used for a purge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
-    """A stored entity near to one entity of the prompt."""
+    """A stored entity near an entity of the prompt."""
 
     query: int  # index of the prompt's entity in its Extraction
     entry_id: str
@@ -85,7 +85,7 @@ class EntryRow:
 
     @property
     def last_used(self) -> float:
-        """When it was last hit, or made if never."""
+        """When it was last hit or, if never, made."""
         return self.created if self.last_hit is None else self.last_hit
 
     @classmethod
@@ -109,7 +109,7 @@ class Event:
     seconds_saved: float = 0.0  # insert: what one hit saves
     covers: tuple[str, ...] = ()  # hit: every entry that could have served it, the chosen one among them
     entities: tuple[str, ...] = ()  # insert: texts of its entities
-    policy: str | None = None  # evict: who chose it
+    policy: str | None = None  # evict: which one chose it
     tenant: str | None = None  # insert: whose it is
 
     @classmethod

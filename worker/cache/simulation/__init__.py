@@ -1,1 +1,1 @@
-"""The cache without the service: prompts through the same extraction, look-up, plans and policies, in memory."""
+"""The cache without the service: runs prompts through its extraction, look-up, plans and policies, in memory."""

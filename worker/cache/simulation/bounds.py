@@ -1,9 +1,9 @@
-"""How good it can get: what any cache could hit, and an eviction that knows the future.
+"""Bounds on the hit rate: what any cache could hit, and what an eviction that knows the future reaches.
 
-`serves` gives a bound: no policy, admission or budget hits a prompt that nothing could serve, because every hit rests
-on an earlier prompt. `Clairvoyant` is what a policy with the trace in its hands reaches: it keeps an entry for each
-coming prompt, the soonest first. Where entries serve equal prompts only, nothing does better (Belady 1966); where alike
-prompts share entries it is a very good choice, not a proof.
+`serves` gives an upper bound: every hit rests on an earlier prompt, so no policy, admission or budget hits a prompt
+that none could serve. `Clairvoyant` shows what a policy that knows the trace reaches: it keeps an entry for each coming
+prompt, the soonest first. If entries serve equal prompts only, nothing does better (Belady 1966); if similar prompts
+share entries, it does very well but is not proved to be the best.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -15,11 +15,11 @@ from worker.cache.simulation.prepare import Prepared
 
 EVERYTHING = 1 << 40  # rows: more than any look-up finds
 
-Serves = Mapping[int, Sequence[int]]  # by request: the earlier ones whose latents could serve it
+Serves = Mapping[int, Sequence[int]]  # request → earlier ones whose latents could serve it
 
 
 def could_serve(prepared: Prepared, rules: Rules, index: int, entry: int, matches: Sequence[Found]) -> bool:
-    """Say whether an entry that matches a prompt so makes a hit, at the best that rarity may do for it."""
+    """Say whether an entry with these matches could be a hit, under the most favourable rarity of its entities."""
     settings, weights = rules.settings, rules.weights(index)
     covered = sum(weights[query] * likeness for likeness, _, query in matches)
     matched = {query for _, _, query in matches}
@@ -33,7 +33,7 @@ def could_serve(prepared: Prepared, rules: Rules, index: int, entry: int, matche
 
 
 def serves(prepared: Prepared, order: Sequence[int], rules: Rules, *, isolation: str = "shared") -> Serves:
-    """Return for each request of `order` all earlier ones that could serve it, had each been kept."""
+    """Return for each request of `order` all earlier ones that could serve it if everything were kept."""
     places: dict[tuple[str, str], Resident] = {}
     found: dict[int, Sequence[int]] = {}
     for index in order:
@@ -53,15 +53,15 @@ def serves(prepared: Prepared, order: Sequence[int], rules: Rules, *, isolation:
 
 
 class Clairvoyant:
-    """Evicts what the future does not need. Knows one namespace."""
+    """Evicts what the future does not need, in one namespace."""
 
     def __init__(self, order: Sequence[int], names: Mapping[str, int], serves: Serves) -> None:
         self._order = order
         self._place = {index: place for place, index in enumerate(order)}
         self._numbers, self._serves = names, serves
         self._names = {index: name for name, index in names.items()}
-        self._sizes: dict[int, int] = {}  # of what is resident
-        self._uses: dict[int, int] = {}  # how many requests each could serve
+        self._sizes: dict[int, int] = {}  # of resident entries
+        self._uses: dict[int, int] = {}  # number of requests that each could serve
         for servers in serves.values():
             for server in servers:
                 self._uses[server] = self._uses.get(server, 0) + 1
@@ -71,14 +71,14 @@ class Clairvoyant:
         self._sizes[self._numbers[name]] = num_bytes
 
     def hit(self, name: str, at: float, covers: tuple[str, ...]) -> None:
-        """The future is known already."""
+        """Do nothing: the future is known already."""
 
     def remove(self, name: str, at: float, *, is_eviction: bool) -> None:
-        """Take note of an entry that went."""
+        """Take note of an entry that was removed."""
         del self._sizes[self._numbers[name]]
 
     def victims(self, bytes_needed: int, now: float, kept: Collection[str], entering: str) -> list[str]:
-        """Return what no coming request needs, or needs last; nothing when that is the entry that would enter."""
+        """Return what no coming request needs, or needs last; nothing if that includes the entry that would enter."""
         new = self._numbers[entering]
         last = self._last_needed(new, {new, *self._sizes})
         chosen: list[str] = []
@@ -94,7 +94,7 @@ class Clairvoyant:
         return []
 
     def _last_needed(self, new: int, held: set[int]) -> list[int]:
-        """Return entries, those first that are needed last: not at all, then by who is claimed last."""
+        """Return entries in order of eviction: first those never needed, then those needed last."""
         claimed: dict[int, None] = {}
         for index in self._order[self._place[new] + 1 :]:
             able = [server for server in self._serves.get(index, ()) if server in held]

@@ -1,7 +1,7 @@
-"""What the resident entries of one namespace share with a prompt: `matching.look_up`, over lists made before.
+"""What the resident entries of one namespace share with a prompt: `matching.look_up`, over lists prepared beforehand.
 
 The service asks Postgres for the nearest rows and compares each with the prompt's entities. Here the near phrases are
-known, and each pair of entities is compared once. The answers are the same; tests compare them.
+known beforehand, and each pair of entities is compared once. Tests check that the answers are the same.
 """
 
 import math
@@ -18,19 +18,19 @@ from worker.cache.decisions.types import HitKind, Neighbour
 from worker.cache.simulation.prepare import Prepared
 from worker.prompts.types import STYLE, WITH, WITHOUT, Entity, EntityKind, Extraction
 
-FAR = -1.0  # the likeness of a nearest entity that no list holds
+FAR = -1.0  # in place of a likeness too low to be in any list
 _RARITY = [1.0, 1.0, *(math.sqrt(1 + math.log2(number)) for number in range(2, 4097))]
 
-Found = tuple[float, str, int]  # likeness, text of the stored entity, number of the prompt's
+Found = tuple[float, str, int]  # likeness, text of the stored entity, index of the prompt's
 
 
 def rarity(number: int) -> float:
-    """Return by how much an entity that so many stored videos show counts less."""
+    """Return what to divide the weight of an entity by when so many stored videos show it."""
     return _RARITY[number] if number < len(_RARITY) else math.sqrt(1 + math.log2(number))
 
 
 class Marks:
-    """What each prompt of a trace shows, excludes and looks like, and which exclude each other."""
+    """What each prompt of a trace shows, excludes and looks like, and which prompts contradict each other."""
 
     def __init__(self, prepared: Prepared) -> None:
         contexts = [found.entities[0].context if found.entities else () for found in prepared.extractions]
@@ -46,7 +46,7 @@ class Marks:
         self._by_all: dict[tuple[int, int, bool], bool] = {}
 
     def contradict(self, ours: int, theirs: int, *, by_style: bool, by_looks: bool) -> bool:
-        """Say whether two prompts exclude each other."""
+        """Say whether two prompts contradict each other."""
         may_differ = by_looks and not self.described[ours].isdisjoint(self.described[theirs])
         if self.excludes[ours] or self.excludes[theirs] or may_differ:
             pair = (ours, theirs, by_looks)
@@ -69,7 +69,7 @@ class Marks:
 
 @dataclass(slots=True)
 class Rules:
-    """Settings, and what they say of each pair of entities of a trace; shared by every replay under them."""
+    """Settings, and the verdict on each pair of entities of a trace under them; shared by all replays with them."""
 
     prepared: Prepared
     settings: MatchSettings
@@ -86,7 +86,7 @@ class Rules:
             )
 
     def is_match(self, ours: int, theirs: int, likeness: float) -> bool:
-        """Say whether an entity of a prompt and a stored one are the same, by their numbers, whatever their prompts."""
+        """Say whether two entities, given by number, are the same, leaving aside the rest of their prompts."""
         key = ours * len(self.prepared.entities) + theirs
         known = self._verdicts.get(key)
         if known is None:
@@ -99,7 +99,7 @@ class Rules:
         return known
 
     def compare_all(self) -> None:
-        """Compare every pair of entities that may meet, before the clock of a replay runs."""
+        """Compare every pair of entities that may meet, so that replays are timed without it."""
         of_phrase: dict[int, set[int]] = defaultdict(set)
         for phrases, kinds in zip(self.prepared.vectors, self.prepared.kinds, strict=True):
             for phrase, kind in zip(phrases, kinds, strict=True):
@@ -123,7 +123,7 @@ class Rules:
 
 
 class Resident:
-    """The entries of one namespace, by request that left them, and their entities by phrase, the youngest last."""
+    """The entries of one namespace, by the request that left them, and their entities by phrase, the youngest last."""
 
     def __init__(self, prepared: Prepared, names: Callable[[int], str]) -> None:
         self._prepared = prepared
@@ -141,7 +141,7 @@ class Resident:
         return entry in self._of
 
     def add(self, entry: int) -> None:
-        """Let an entry serve."""
+        """Add the entry that a request left."""
         of = []
         for phrase, kind in zip(self._prepared.vectors[entry], self._prepared.kinds[entry], strict=True):
             row = next(self._next)
@@ -152,7 +152,7 @@ class Resident:
         self._uses[entry] = 0
 
     def remove(self, entry: int) -> None:
-        """Take an entry out."""
+        """Remove an entry."""
         for phrase, row in self._of.pop(entry):
             rows = self._rows[phrase]
             del rows[row]
@@ -161,12 +161,12 @@ class Resident:
         del self._created[entry], self._uses[entry]
 
     def used(self, entry: int) -> int:
-        """Note that an entry lent to a video; return to how many it has."""
+        """Note that an entry lent to a video; return how many it has lent to."""
         self._uses[entry] += 1
         return self._uses[entry]
 
     def neighbours(self, index: int, limit: int) -> list[Neighbour]:
-        """Return the `limit` nearest rows to each entity of a prompt, as the service's look-up gives them."""
+        """Return the `limit` rows nearest to each entity of a prompt, as the service's search would."""
         found = []
         for query, phrase in enumerate(self._prepared.vectors[index]):
             left = limit
@@ -192,7 +192,7 @@ class Resident:
         )
 
     def look_up(self, index: int, rules: Rules, *, all_candidates: bool = False) -> Hit:
-        """Return what entries share with a prompt. Candidates are left out unless they are asked for."""
+        """Return what entries share with a prompt, with the list of all candidates only if asked for."""
         if rules.settings.max_donors != 1:
             near = self.neighbours(index, rules.settings.neighbours_per_entity)
             return look_up(self._prepared.extractions[index], near, rules.settings)
@@ -221,7 +221,7 @@ class Resident:
         return self._hit(index, rules, weights, best, found[best], candidates)
 
     def matches(self, index: int, rules: Rules, limit: int) -> dict[int, list[Found]]:
-        """Return for each entry its best match of each entity of the prompt, among the `limit` rows nearest to that."""
+        """Return each entry's best match for each entity of a prompt, among the `limit` rows nearest to the latter."""
         prepared, settings, marks = self._prepared, rules.settings, rules.marks
         head, by_style, by_looks = settings.head_threshold, settings.style_conflicts, settings.by_looks
         found: dict[int, list[Found]] = {}
@@ -270,7 +270,7 @@ class Resident:
         *,
         all_candidates: bool,
     ) -> tuple[int, tuple[str, ...]]:
-        """Return the entry that covers the prompt best; and all, best first, where they are asked for."""
+        """Return the entry that covers the prompt best, and all entries, best first, if asked for."""
         values: dict[int, float] = {}
         most = -1.0
         for entry, matches in found.items():
@@ -345,7 +345,7 @@ class Resident:
         return Hit(kind=HitKind.NONE, nearest=likeness, nearest_verdict=verdict)
 
     def _nearest(self, index: int) -> tuple[float, int, int, int]:
-        """Return likeness, entity of the prompt, phrase and entry of the nearest stored one, the youngest of equals."""
+        """Return likeness, entity of the prompt, phrase and entry of the nearest row, the youngest of equals."""
         best = (FAR, -1, -1, -1)
         for query, phrase in enumerate(self._prepared.vectors[index]):
             for likeness, near in self._prepared.near[phrase]:
@@ -362,7 +362,7 @@ class Resident:
 
 
 def _note(known: list[Found], likeness: float, text: str, query: int) -> None:
-    """Take one more match of an entry: of two of one entity the nearer, of equal ones the first by its text."""
+    """Note a match of an entry; per entity of the prompt the nearest is kept, of equal ones the first by text."""
     for place, match in enumerate(known):
         if match[2] == query:
             if match[0] == likeness and text < match[1]:

@@ -1,6 +1,6 @@
-"""Who goes first, kept up to date event by event: a heap for the policies that order by an entry's row alone.
+"""The order of eviction, updated event by event: a heap for the policies that order by an entry's row alone.
 
-The others read the history. The choices are those of `worker.cache.eviction`; tests compare them.
+The other policies read the history. Tests check that the choices are those of `worker.cache.eviction`.
 """
 
 from collections.abc import Callable, Collection
@@ -16,19 +16,19 @@ Rank = tuple[float | str, ...]
 
 
 class Order(Protocol):
-    """The resident entries of a namespace in the order in which they go."""
+    """The resident entries of a namespace, in the order of their eviction."""
 
     def insert(self, name: str, at: float, num_bytes: int, seconds_saved: float, texts: tuple[str, ...]) -> None:
         """Take note of a new entry."""
 
     def hit(self, name: str, at: float, covers: tuple[str, ...]) -> None:
-        """Take note of a hit; `covers` are all that could have served."""
+        """Take note of a hit; `covers` names all entries that could have served it."""
 
     def remove(self, name: str, at: float, *, is_eviction: bool) -> None:
-        """Take note of an entry that went, by this policy or otherwise."""
+        """Take note of an entry that was removed, by this policy or otherwise."""
 
     def victims(self, bytes_needed: int, now: float, kept: Collection[str], entering: str) -> list[str]:
-        """Return what goes for so many bytes of the entry `entering`; nothing when that is not enough."""
+        """Return what to evict to free so many bytes for the entry `entering`; nothing if they cannot be freed."""
 
 
 @dataclass(slots=True)
@@ -38,12 +38,12 @@ class _Row:
     created: float
     last_used: float
     hits: int = 0
-    priority: float = 0.0  # gdsf
+    priority: float = 0.0  # for gdsf
     rank: Rank = ()
 
 
 class Heap:
-    """Policies that order by an entry's row."""
+    """The policies that order by an entry's row."""
 
     def __init__(self, rank: Callable[[str, _Row], Rank]) -> None:
         self._rank = rank
@@ -81,7 +81,7 @@ class Heap:
             rank, name = heappop(self._heap)
             row = self._rows.get(name)
             if row is None or row.rank is not rank:
-                continue  # gone, or used since
+                continue  # removed, or used since
             back.append((rank, name))
             if name not in kept:
                 chosen.append(name)
@@ -100,7 +100,7 @@ class Heap:
 
 
 class ByHistory:
-    """Any policy, which reads every event."""
+    """Any policy, given every event."""
 
     def __init__(self, policy: str, seed: int) -> None:
         self._name = policy

@@ -1,8 +1,8 @@
-"""Requests in turn through look-up, plan, admission and eviction: what the service would have done with them.
+"""Takes requests in turn through look-up, plan, admission and eviction, as the service would have done.
 
-Every namespace has the bytes that its budget says; a full run that is let in evicts by the policy until it fits. A
-recorded trace says when each job was decided, under which budget, and when it ended; in a given one each ends before
-the next begins.
+Every namespace has its budget in bytes; a full run that is admitted evicts by the policy until it fits. A recorded
+trace says when each job was decided, under which budget, and when it ended; in any other, each job ends before the next
+begins.
 """
 
 import time
@@ -23,24 +23,24 @@ from worker.cache.simulation.lookup import Resident, Rules
 from worker.cache.simulation.orders import Order, order
 from worker.cache.simulation.prepare import Prepared, Request
 
-Space = tuple[str, str]  # who shares, and the size of the videos
+Space = tuple[str, str]  # tenant (empty if all share) and size of the videos
 
 
 class Phase(IntEnum):
-    """What happens to a request at one time."""
+    """What happens to a request at a step."""
 
     DECIDE = 0  # it is looked up, and its donors are held
-    ROOM = 1  # what it leaves gets room
-    END = 2  # its hits are noted, its latents serve, its donors are let go
-    REMOVE = 3  # its entry is taken away by somebody
-    DROP = 4  # it came to nothing: its donors are let go
+    ROOM = 1  # room is made for what it leaves
+    END = 2  # its hits are counted, its latents can serve, its donors are released
+    REMOVE = 3  # its entry is removed, though not by the policy
+    DROP = 4  # it produced nothing: its donors are released
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
-    """Room of each namespace: bytes, entries of mean size, or a share of what all of its prompts would leave.
+    """The room of each namespace: bytes, entries of mean size, or a share of what all its prompts would leave.
 
-    Without any of them, what was recorded.
+    If none is set, the recorded budget.
     """
 
     num_bytes: int | None = None
@@ -60,38 +60,38 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What is tried."""
+    """What a replay tries."""
 
     capacity: Capacity
     policy: str = "lru"
     admission: str = "all"
-    settings: MatchSettings | None = None  # None = those that each request brings
-    table: Table | None = None  # None = as recorded, else the paper's
+    settings: MatchSettings | None = None  # None: those recorded with each request
+    table: Table | None = None  # None: as recorded, else the paper's
     isolation: str = "shared"  # shared, tenant
-    entry_bytes: int = 650_000  # where a request does not say; of 240p and 3 s (the paper's in 16 bits: 1.3 MB)
-    seconds_saved: float = 1.0  # by one hit, where a request does not say
+    entry_bytes: int = 650_000  # if a request does not say: 240p and 3 s (the paper's in 16 bits: 1.3 MB)
+    seconds_saved: float = 1.0  # by one hit, if a request does not say
     seed: int = 0
-    budget_times: float = 1.0  # each budget, so many times
+    budget_times: float = 1.0  # factor on every budget
     max_chain: int = 0  # as in the settings of a namespace
 
 
 @dataclass(slots=True)
 class Played:
-    """What came of each request, in order."""
+    """The outcome of each request, in order."""
 
     indices: list[int] = field(default_factory=list)
-    hits: list[HitKind] = field(default_factory=list)  # NONE also where a hit was not used
+    hits: list[HitKind] = field(default_factory=list)  # NONE also if a hit was not used
     reasons: list[Reason] = field(default_factory=list)
     savings: list[float] = field(default_factory=list)  # share of the steps of a full run
-    donors: list[tuple[str, ...]] = field(default_factory=list)  # names of the entries used, none where no hit was
+    donors: list[tuple[str, ...]] = field(default_factory=list)  # names of the entries used; empty without a hit
     num_evictions: int = 0
     num_refused: int = 0
     num_entries: int = 0  # at the end
     least_free: int | None = None  # bytes, over all namespaces and times
-    seconds: float = 0.0  # that it took
+    seconds: float = 0.0  # that the replay took
 
 
-Watch = Callable[[int, Plan | tuple[str, ...]], None]  # is told of each plan, and each choice of victims
+Watch = Callable[[int, Plan | tuple[str, ...]], None]  # called with each plan, and each choice of victims
 Orders = Callable[[str, int, Space, Mapping[str, int]], Order]  # by policy, seed, namespace and names of entries
 
 
@@ -104,11 +104,11 @@ class _Place:
     budget: int
     used: int = 0
     sightings: Counter[str] = field(default_factory=Counter)
-    worn: dict[str, tuple[int, int]] = field(default_factory=dict)  # lent as often as they may: uses, last one
+    worn: dict[str, tuple[int, int]] = field(default_factory=dict)  # entries at the limit of uses → uses, last use
 
 
 def sequence(indices: Iterable[int]) -> Iterator[tuple[Phase, int]]:
-    """Return the steps of requests that each end before the next begins."""
+    """Return the steps of requests of which each ends before the next begins."""
     for index in indices:
         yield Phase.DECIDE, index
         yield Phase.ROOM, index
@@ -124,10 +124,10 @@ def play(
     orders: Orders | None = None,
     watch: Watch | None = None,
 ) -> Played:
-    """Replay requests, by their numbers in `prepared`; `rules` are shared with other replays under the same settings.
+    """Replay requests, given by index in `prepared`; replays under the same settings can share `rules`.
 
-    Raises ValueError for an unknown policy or admission, a budget that is not positive, and settings that ask for a
-    weaker likeness than was prepared.
+    Raises ValueError for an unknown policy or admission, a budget that is not positive, and settings with a
+    lower threshold than was prepared.
     """
     return _Player(prepared, list(steps), setup, dict(rules or {}), orders, watch).play()
 
@@ -151,11 +151,11 @@ class _Player:
         self.sizes = [
             setup.entry_bytes if request.num_bytes is None else request.num_bytes for request in prepared.requests
         ]
-        self.now = 0  # the step: policies ask for the order of things alone
-        self.plans: dict[int, Plan] = {}  # of requests that have not ended
-        self.held: Counter[str] = Counter()  # donors of these
-        self.chains: dict[int, int] = {}  # by request that ran fast: runs from its latents back to a full one
-        self.booked: set[int] = set()  # requests whose latents have room and do not serve yet
+        self.now = 0  # number of the step, as the time: policies need the order only
+        self.plans: dict[int, Plan] = {}  # of requests that have not ended yet
+        self.held: Counter[str] = Counter()  # donors of these requests
+        self.chains: dict[int, int] = {}  # fast request → number of runs from its latents back to a full one
+        self.booked: set[int] = set()  # requests whose latents have room but cannot serve yet
         self.by_name = {name: index for index, name in enumerate(self.names)}
         self.wants_covers = watch is not None or setup.policy == "coverage"
         self.places = self._places(orders or (lambda policy, seed, *_: order(policy, seed=seed)))
@@ -210,9 +210,9 @@ class _Player:
         return found
 
     def _resize(self, place: _Place, index: int) -> None:
-        """Give a namespace the budget under which a request was decided; what is over it goes by the policy.
+        """Give a namespace the budget under which a request was decided, and evict what exceeds it.
 
-        Where the policy gives up too little, the budget stays, as in the service.
+        If the policy cannot free enough, the budget stays, as in the service.
         """
         recorded = self.prepared.requests[index].budget
         if recorded is None or self.setup.capacity != Capacity() or self.setup.isolation != "tenant":
@@ -280,7 +280,7 @@ class _Player:
         self.booked.add(index)
 
     def _victims(self, index: int, place: _Place, needed: int) -> list[str]:
-        """Return what goes for so many bytes, first what can lend no more; nothing when all of it is too little."""
+        """Return what to evict to free so many bytes, first what can lend no more; nothing if that is not enough."""
         kept = [name for name, number in self.held.items() if number]
         worn: list[str] = []
         for name in sorted(place.worn, key=lambda name: (place.worn[name], name)):
@@ -293,7 +293,7 @@ class _Player:
         return worn + rest if rest else []
 
     def _lends(self, index: int, plan: Plan) -> bool:
-        """Say whether a run leaves its latents, and note how many runs stand between them and a full one."""
+        """Say whether a run leaves its latents, and note how many runs lie between them and a full run."""
         if plan.path is RunPath.FULL:
             return True
         self.chains[index] = 1 + max((self.chains.get(self.by_name[donor], 0) for donor in plan.donors), default=0)

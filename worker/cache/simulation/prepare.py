@@ -1,7 +1,7 @@
-"""Prompts taken apart, embedded and compared before anything is replayed; what is found is kept on disk.
+"""Parses, embeds and compares prompts before anything is replayed, and caches the results on disk.
 
-Extractions are kept by prompt, vectors by phrase, lists of near phrases by the set of phrases; each under a fingerprint
-of what made it, so that another version of the extractor or another embedder starts anew.
+Extractions are cached by prompt, vectors by phrase, lists of near phrases by the set of phrases; each under a
+fingerprint of what made it, so that another version of the extractor or another embedder starts from scratch.
 """
 
 import hashlib
@@ -25,10 +25,10 @@ from worker.models.embedder import Embedder
 from worker.prompts.entities import Extractor
 from worker.prompts.types import Entity, Extraction, FallbackReason
 
-Progress = Callable[[str, int, int], None]  # what is done, how much of it, of how much
+Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much
 Vectors = np.ndarray[Any, Any]
 
-BLOCK = 1024  # vectors compared at once, phrases embedded between two reports
+BLOCK = 1024  # vectors compared at once; phrases embedded between two reports
 WORDS = (
     "textblob",
     "wordfreq",
@@ -36,43 +36,43 @@ WORDS = (
     "janome",
     "pymorphy3",
     "pymorphy3-dicts-ru",
-)  # packages that an extraction rests on
+)  # packages that extractions depend on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A prompt of a trace, with what is known of it. A recorded one brings what its decision was taken on."""
+    """A prompt of a trace, with what is known of it. A recorded one has what its decision was based on."""
 
     prompt: str
     at: float  # seconds; when it was decided
     tenant: str = "all"
-    size: str = ""  # of the video: sizes never share
-    num_bytes: int | None = None  # of the latents that a full run leaves; None = as all others
+    size: str = ""  # of the video; different sizes never share
+    num_bytes: int | None = None  # of the latents that a full run leaves; None: the default of the replay
     mode: Mode = Mode.AUTO
     extraction: Extraction | None = None
     settings: MatchSettings | None = None
     table: Table | None = None
-    entry_id: str | None = None  # under which its latents were kept
-    leaves: bool = True  # a full run of it enters the cache
+    entry_id: str | None = None  # of its latents
+    leaves: bool = True  # whether a full run of it enters the cache
     seconds_saved: float | None = None  # by one hit on its entry
-    budget: int | None = None  # bytes of its namespace
+    budget: int | None = None  # of its namespace, in bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A trace, ready to be replayed under any settings that ask for no weaker likeness than `floor`."""
+    """A trace, ready to be replayed under any settings whose thresholds are at least `floor`."""
 
     requests: Sequence[Request]
     extractions: Sequence[Extraction]
     vectors: Sequence[Sequence[int]]  # by request: the number of each entity's phrase
-    kinds: Sequence[Sequence[int]]  # by request: the number of each entity, but for what it has of its whole prompt
-    entities: Sequence[tuple[Entity, FallbackReason | None]]  # by number of the kind
-    near: Sequence[Sequence[tuple[float, int]]]  # by phrase: likeness and number of those near it, the nearest first
+    kinds: Sequence[Sequence[int]]  # by request: the number of each entity, leaving aside its marks of the whole prompt
+    entities: Sequence[tuple[Entity, FallbackReason | None]]  # by that number
+    near: Sequence[Sequence[tuple[float, int]]]  # by phrase: likeness and number of phrases near it, nearest first
     floor: float
 
 
 class Shelf:
-    """A file of texts that were taken apart and phrases that were embedded."""
+    """A file that caches extractions of prompts and vectors of phrases."""
 
     def __init__(self, folder: Path | None) -> None:
         if folder is not None:
@@ -86,7 +86,7 @@ class Shelf:
         self._rows.close()
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return what is kept under some keys."""
+        """Return the values of those keys that have one."""
         found: dict[bytes, bytes] = {}
         for start in range(0, len(keys), 500):
             part = keys[start : start + 500]
@@ -95,7 +95,7 @@ class Shelf:
         return found
 
     def put(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
-        """Keep some values."""
+        """Store values under their keys."""
         with self._rows:
             self._rows.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?)", rows)
 
@@ -110,10 +110,10 @@ def prepare(
     folder: Path | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Prepared:
-    """Take prompts apart, embed what is found and compare it; what `folder` holds already is not done again.
+    """Parse prompts, embed their entities and compare them; what `folder` already holds is not done again.
 
-    `extractor` names what `extract` is. Likenesses below `floor` are left out. What is read or written of `folder` may
-    raise OSError or sqlite3.Error.
+    `extractor` is the name of `extract`. Likenesses below `floor` are left out. Reading and writing `folder` may raise
+    OSError or sqlite3.Error.
     """
     with closing(Shelf(folder)) as shelf:
         extractions = _extractions(shelf, requests, extract, extractor, progress)
@@ -199,7 +199,7 @@ def _near(
 
 
 def _compared(vectors: Vectors, floor: float, progress: Progress) -> tuple[Vectors, Vectors, Vectors]:
-    """Return for each vector how many reach the floor; and the numbers and likenesses of these, the nearest first."""
+    """Return for each vector how many others reach the floor, and their numbers and likenesses, nearest first."""
     counts, numbers, likeness = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)], [np.zeros(0, np.float32)]
     for start in range(0, len(vectors), BLOCK):
         cosines = np.minimum(vectors[start : start + BLOCK] @ vectors.T, 1.0)  # (block, N)
@@ -232,7 +232,7 @@ def _key(mark: str, text: str) -> bytes:
 
 @once
 def rules(folder: Path = Path(prompts.__file__).parent) -> str:
-    """Return a fingerprint of everything that an extraction follows from: code and words, here and in packages."""
+    """Return a fingerprint of everything that extractions depend on: code and words, here and in packages."""
     digest = hashlib.sha256()
     for file in sorted(file for kind in ("*.py", "*.txt") for file in folder.rglob(kind)):
         digest.update(file.read_bytes())

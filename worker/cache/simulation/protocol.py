@@ -1,4 +1,4 @@
-"""Samples of a trace, replayed and summed up: means with 95 % intervals, and differences on the same samples."""
+"""Replays of samples of a trace, summarised: means with 95 % intervals, and differences on the same samples."""
 
 import math
 import random
@@ -10,8 +10,8 @@ from statistics import fmean, stdev
 from worker.cache.decisions.types import HitKind
 from worker.cache.simulation.play import Played
 
-TOP = 10  # donors, whose share of the hits is told
-BLOCKS = 10  # a single replay is cut into so many, for an interval
+TOP = 10  # donors whose share of the hits is reported
+BLOCKS = 10  # that a single replay is cut into, for an interval
 # Quantiles of Student's t at .975, by degrees of freedom; beyond the last, the normal distribution's.
 STUDENT: tuple[float, ...] = (
     12.706,
@@ -38,7 +38,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What replays of one setup came to, over the requests behind the warm-up."""
+    """The results of replays of one setup, over the requests after the warm-up."""
 
     hit_rate: float
     hit_rate_interval: Interval
@@ -46,8 +46,8 @@ class Figures:
     saved_interval: Interval
     by_kind: dict[str, float]  # share of the requests
     by_reason: dict[str, float]
-    top_donors_share: float | None  # of a replay's hits, by its ten donors that lend most; None without hits
-    evictions: float  # a replay, all requests
+    top_donors_share: float | None  # of a replay's hits, by the ten donors that lend most; None without hits
+    evictions: float  # per replay, over all requests
     entries: float  # at the end of a replay
     rates: tuple[float, ...]  # of each replay, or of the tenths of a single one
 
@@ -55,10 +55,10 @@ class Figures:
 def samples(
     num_requests: int, *, num_used: int | None, num_samples: int | None, in_order: bool
 ) -> Iterator[Sequence[int]]:
-    """Return which requests each replay takes, in which order.
+    """Return the requests of each replay, in order.
 
-    Without a number of samples, the first `num_used`. Else random ones, or windows of the trace
-    that start at equal distances.
+    Without `num_samples`, the first `num_used`. Else random ones or, `in_order`, windows of the trace that start at
+    equal distances.
     """
     used = num_requests if num_used is None else min(num_used, num_requests)
     if num_samples is None:
@@ -73,7 +73,7 @@ def samples(
 
 
 def figures(replays: Sequence[Played], *, warmup: int) -> Figures:
-    """Sum replays up. Raises ValueError when the warm-up leaves nothing."""
+    """Summarise replays. Raises ValueError if the warm-up leaves nothing."""
     if any(len(played.hits) <= warmup for played in replays):
         raise ValueError(f"a warm-up of {warmup} leaves nothing of {min(len(p.hits) for p in replays)} requests")
     used = [[kind is not HitKind.NONE for kind in played.hits[warmup:]] for played in replays]
@@ -105,7 +105,7 @@ def _top_donors_share(replays: Sequence[Sequence[Sequence[str]]]) -> float | Non
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """Return the 95 % interval of a mean by Student's t; the mean alone where one value is all."""
+    """Return the 95 % interval of a mean by Student's t; the mean alone if there is only one value."""
     mean = fmean(values)
     if len(values) < 2:
         return (mean, mean)
@@ -115,7 +115,7 @@ def interval(values: Sequence[float]) -> Interval:
 
 
 def _blocks(values: Sequence[float]) -> list[float]:
-    """Return the means of consecutive parts: neighbours in a trace are alike, far parts hardly."""
+    """Return the means of consecutive parts: neighbours in a trace are similar, distant parts hardly."""
     size = len(values) / BLOCKS
     parts = [values[round(block * size) : round((block + 1) * size)] for block in range(BLOCKS)]
     return [fmean(part) for part in parts if part]

@@ -1,7 +1,7 @@
-"""What the service recorded, as requests to replay: decisions, and when what they led to took effect.
+"""What the service recorded, as requests to replay: decisions, and when their results took effect.
 
-Every decision brings the settings and recipes that it was taken under and the entities that its prompt had then. A job
-that came to nothing is decided and leaves nothing. Entries that were purged or broke are taken out when they were.
+Every decision comes with the settings and recipes that applied then, and with the entities that its prompt had. A job
+that produced nothing is decided and leaves nothing. Entries that were purged or broken are removed when they were.
 """
 
 from collections import defaultdict
@@ -26,18 +26,18 @@ Attempt = tuple[UUID, int]  # job and fence
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """Requests, the order in which they were decided and ended, and what was decided then."""
+    """Requests, the order in which they were decided and ended, and what was decided."""
 
     requests: Sequence[Request]
     sample: Sample
     decisions: Sequence[DecisionRow]
     policies: frozenset[str]  # of the namespaces
-    full_seconds: float | None  # mean of completed full runs of that namespace and time
+    full_seconds: float | None  # mean over the completed full runs that were read
 
 
 @dataclass(slots=True)
 class _Ends:
-    """What is known of attempts."""
+    """How attempts ended."""
 
     inserts: dict[Attempt, CacheEvent]
     hits: dict[Attempt, CacheEvent]
@@ -46,7 +46,7 @@ class _Ends:
 
 
 def read(session: Session, *, namespace_id: UUID | None = None, since: datetime | None = None) -> Recorded:
-    """Return the record of a namespace, or of all, from a time on."""
+    """Return the record of a namespace, or of all, since a time."""
     found = decisions.log(session, namespace_id=namespace_id, since=since)
     log = cache.log(session, namespace_id=namespace_id, since=since)
     ends = _ends(session, log)
@@ -96,7 +96,7 @@ def _request(lookup: Lookup, job: Job, space: Namespace, decision: DecisionRow, 
     )
 
 
-Step = tuple[tuple[float, int], Phase, int]  # when, and of equal times in which order
+Step = tuple[tuple[float, int], Phase, int]  # time; the rest orders steps at equal times
 
 
 def _steps(

@@ -18,9 +18,9 @@ from worker.cache.simulation.play import Capacity, Phase, Played, Setup, Space, 
 from worker.cache.simulation.prepare import Prepared
 from worker.cache.simulation.protocol import Figures, Interval, figures, interval
 
-CLAIRVOYANT = "clairvoyant"  # the name of the eviction that knows the future, in the place of a policy's
-WORTH_A_PROCESS = 60_000  # decisions
-MOST_FOR_CLAIRVOYANT = 4_000  # requests of a sample: each eviction walks through what is to come
+CLAIRVOYANT = "clairvoyant"  # given in place of a policy: the eviction that knows the future
+WORTH_A_PROCESS = 60_000  # decisions: fewer are made in this process
+MOST_FOR_CLAIRVOYANT = 4_000  # requests of a sample: every eviction walks through all that follow
 
 Steps = Sequence[tuple[Phase, int]]
 Counted = Callable[[int, int], None]  # replays done, of how many
@@ -28,7 +28,7 @@ Counted = Callable[[int, int], None]  # replays done, of how many
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Requests of one replay, and in which order they are decided and end."""
+    """The requests of one replay, and the order in which they are decided and end."""
 
     indices: Sequence[int]
     steps: Steps
@@ -41,7 +41,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """What setups came to, and how fast."""
+    """The results of setups, and how fast they were replayed."""
 
     setups: Sequence[Setup]
     figures: Sequence[Figures]
@@ -50,11 +50,11 @@ class Study:
 
     @property
     def decisions_per_minute(self) -> float:
-        """Decisions a minute, on all cores that were used."""
+        """Decisions per minute, on all cores that were used."""
         return 60 * self.num_decisions / max(self.seconds, 1e-9)
 
     def difference(self, setup: int, other: int = 0) -> tuple[float, Interval]:
-        """Return by how much the hit rate of a setup is above another's on the same samples, and its 95 % interval."""
+        """Return by how much the hit rate of a setup exceeds another's on the same samples, and the 95 % interval."""
         pairs = zip(self.figures[setup].rates, self.figures[other].rates, strict=True)
         found = [ours - theirs for ours, theirs in pairs]
         return fmean(found), interval(found)
@@ -62,10 +62,10 @@ class Study:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How good it can get on some samples."""
+    """Bounds on the hit rate on some samples."""
 
-    reachable: float  # share of the prompts that any earlier one could serve: no cache hits more
-    clairvoyant: float | None  # what an eviction that knows the future reaches in this room; None: too long
+    reachable: float  # share of prompts that some earlier one could serve: no cache hits more
+    clairvoyant: float | None  # reached in this room by an eviction that knows the future; None: too slow
 
 
 def study(
@@ -77,14 +77,14 @@ def study(
     num_processes: int | None = None,
     counted: Counted = lambda done, total: None,
 ) -> Study:
-    """Replay each sample under each setup. Raises ValueError for a setup that cannot be."""
+    """Replay each sample under each setup. Raises ValueError for an impossible setup."""
     tasks = list(product(range(len(samples)), range(len(setups))))
     num_decisions = sum(len(sample.indices) for sample in samples) * len(setups)
     processes = min(len(tasks), num_processes or os.cpu_count() or 1) if num_decisions > WORTH_A_PROCESS else 1
     work = _Work(prepared, setups, samples)
     found: dict[tuple[int, int], Played] = {}
-    # The trace stays as it is: looking through it for garbage would take longer than the replay. It is never unfrozen:
-    # that would unfreeze too what the process froze at its start, and what is no longer used is freed all the same.
+    # Keeps the garbage collector off the trace: scanning it would take longer than the replay. Never unfrozen, as that
+    # would also unfreeze what the process froze at its start; what is no longer used is freed all the same.
     gc.freeze()
     start = time.perf_counter()
     for task, played in zip(tasks, _replays(work, tasks, processes), strict=True):
@@ -103,7 +103,7 @@ def study(
 
 
 class _Work:
-    """What every process reads."""
+    """What every process shares."""
 
     def __init__(self, prepared: Prepared, setups: Sequence[Setup], samples: Sequence[Sample]) -> None:
         self.prepared, self.setups, self.samples = prepared, setups, samples
@@ -119,7 +119,7 @@ class _Work:
         return play(self.prepared, self.samples[sample].steps, self.setups[setup], self.rules)
 
 
-_work: _Work | None = None  # in a process of its own: what it was forked with
+_work: _Work | None = None  # set before forking, so that the child processes have it
 
 
 def _replays(work: _Work, tasks: Sequence[tuple[int, int]], processes: int) -> Iterator[Played]:
@@ -127,7 +127,7 @@ def _replays(work: _Work, tasks: Sequence[tuple[int, int]], processes: int) -> I
     if processes < 2 or not sys.platform.startswith("linux"):
         yield from map(work.run, tasks)
         return
-    _work = work  # the memory of this process is shared with those that it forks: nothing is copied
+    _work = work  # forked processes share the memory of this one: nothing is copied
     try:
         with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("fork")) as pool:
             yield from pool.map(_run, tasks)
@@ -141,9 +141,9 @@ def _run(task: tuple[int, int]) -> Played:
 
 
 def limits(prepared: Prepared, setups: Sequence[Setup], samples: Sequence[Sample], *, warmup: int) -> list[Bounds]:
-    """Return for each setup how good it can get with its settings, room and isolation.
+    """Return for each setup the bounds under its settings, room and isolation.
 
-    Requests that bring settings of their own are judged by those of the last.
+    A setup without settings is judged by those recorded with the last request.
     """
     known: dict[tuple[MatchSettings, str, Capacity], Bounds] = {}
     found: list[Bounds] = []
