@@ -1,4 +1,4 @@
-"""`chai model add`, `ls`, `check`: make a model of the service from any pipeline, and see that it works here."""
+"""`chai model add`, `ls`, `check`: turn any pipeline into a model of the service, and see whether it works here."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def add(
     try:
         known = cards.look(sources.read(at, pipeline=pipeline, revision=revision), revision=revision)
         card = _asked(cards, name, known, given)
-        model_cards.parse(written(card))  # a card that cannot be read would stop the whole service
+        model_cards.parse(written(card))  # an unreadable card would stop the whole service
         if card.fast_steps > card.full_steps:
             raise ValueError(f"fast_steps {card.fast_steps} are more than full_steps {card.full_steps}")
     except (OSError, ValueError) as error:
@@ -144,7 +144,7 @@ def check(
     card = card_named(name, models_dir)
     try:
         found = _tried(card, models_dir, device, size or card.default_size, frames)
-    except Exception as error:  # a pipeline, its files and its libraries can fail in any way
+    except Exception as error:  # pipelines, their files and libraries can fail in any way
         raise CommandError(f"{name} {_broken(error)}") from error
     if as_json:
         output.print_json(found)
@@ -200,7 +200,7 @@ def _tried(card: ModelCard, models_dir: Path, device: str, size: str, frames: in
 
 
 def written(card: ModelCard) -> dict[str, Any]:
-    """Return what a card's file holds: what has no default, and what differs from it."""
+    """Return the contents of a card's file: fields without a default, and those that differ from it."""
     bare = ModelCard(name="", title="", source="", sizes=(), fps=0, frames=())
     values = asdict(card)
     shown = ("full_steps", "fast_steps", "guidance_scale", "plans")
@@ -212,7 +212,7 @@ def written(card: ModelCard) -> dict[str, Any]:
 
 
 def _asked(cards: Any, name: str, known: Any, given: dict[str, Any]) -> ModelCard:
-    """Return the card; what nobody knows is asked for at a terminal, and named elsewhere."""
+    """Return the card; ask for unknown fields at a terminal, and elsewhere raise `BadInput` with the field's name."""
     while True:
         try:
             card: ModelCard = cards.propose(name, known, given)
@@ -237,7 +237,7 @@ def _typed(field: str, text: str) -> Any:
 
 
 def checked_sides(size: str) -> tuple[int, int]:
-    """Return width and height of WIDTHxHEIGHT; raise `BadInput`."""
+    """Return the width and height in WIDTHxHEIGHT; raise `BadInput` for anything else."""
     try:
         width, height = (int(plain(side)) for side in size.lower().split("x"))
     except ValueError as error:
@@ -246,8 +246,8 @@ def checked_sides(size: str) -> tuple[int, int]:
 
 
 def _check_alone(name: str, models_dir: Path, folder: Path) -> None:
-    """Raise `BadInput` where another folder has a card of that name: with two of them no card can be read."""
-    with suppress(KeyError, OSError, ValueError):  # none, or one that cannot be read: to be replaced, maybe
+    """Raise `BadInput` if another folder has a card of that name: with two of them, no card can be read."""
+    with suppress(KeyError, OSError, ValueError):  # none, or an unreadable one, which may be meant to be replaced
         if (known := model_cards.folder(models_dir, name)) != folder:
             raise BadInput(f"{known / CARD} is a card of that name already; give another name")
 
@@ -269,7 +269,7 @@ def _lora(text: str) -> Lora:
 
 
 def _pairs(option: str, texts: Sequence[str] | None) -> Mapping[str, Any]:
-    """Return KEY=VALUE pairs; values are JSON where they are any, else words."""
+    """Return KEY=VALUE pairs; values are read as JSON if they are valid JSON, else as text."""
     pairs: dict[str, Any] = {}
     for text in texts or ():
         key, equals, value = text.partition("=")
@@ -283,7 +283,7 @@ def _pairs(option: str, texts: Sequence[str] | None) -> Mapping[str, Any]:
 
 
 def card_named(name: str, models_dir: Path) -> ModelCard:
-    """Return the card of a model; raise `BadInput` where the folder has none of that name."""
+    """Return the card of a model; raise `BadInput` if the folder has none of that name."""
     cards = cards_in(models_dir)
     if name not in cards:
         raise BadInput(f"no model {name!r} in {models_dir}; there is {', '.join(cards) or 'none'}: see chai model add")
@@ -291,7 +291,7 @@ def card_named(name: str, models_dir: Path) -> ModelCard:
 
 
 def cards_in(models_dir: Path) -> dict[str, ModelCard]:
-    """Return the cards of a folder; raise `BadInput` for one that cannot be read, or is not there."""
+    """Return the cards of a folder; raise `BadInput` if the folder or a card cannot be read."""
     if not models_dir.is_dir():
         raise BadInput(f"--models-dir {models_dir} is no folder; name the one that holds the models (CHAI_MODELS_DIR)")
     try:

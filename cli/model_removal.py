@@ -1,4 +1,4 @@
-"""`chai model rm`: take a model out of the service, once nobody waits for it."""
+"""`chai model rm`: remove a model from the service once no video waits for it."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ def rm(
     for line in _told(card, folder):
         output.note(line)
     output.confirm("Remove it?", yes=yes, otherwise="--yes removes it", default=False)
-    _check_unused(name)  # the question may have stood for long
+    _check_unused(name)  # the prompt may have waited for a long time
     if folder.is_symlink():
         folder.unlink()
     else:
@@ -39,7 +39,7 @@ def rm(
 
 
 def _check_unused(name: str) -> None:
-    """Raise `CommandError` while videos wait for a model, or are made, or where nobody can say whether any do."""
+    """Raise `CommandError` while videos of a model wait or are being made, or if its stopped service may have any."""
     var = local.var_dir()
     local.join(var)
     if "DATABASE_URL" not in os.environ:
@@ -71,7 +71,7 @@ def _open(name: str) -> dict[str, int]:
 
 
 def _told(card: ModelCard, folder: Path) -> Iterator[str]:
-    """Say what goes and what stays."""
+    """Yield lines that say what is removed and what stays."""
     if folder.is_symlink():
         yield f"removes the link {folder}; what it leads to, {folder.resolve()}, stays"
         return

@@ -44,7 +44,7 @@ def _report(session: "Session") -> dict[str, Any]:
 
 
 def _thresholds(session: "Session") -> tuple[dict[tuple[str, str], float], list[dict[str, Any]]]:
-    """Return the thresholds that the monitor set, and how each came about, the oldest move first."""
+    """Return the thresholds that the monitor set, each with its changes, the oldest first."""
     from db import quality_checks
 
     thresholds, moves = {}, []

@@ -15,7 +15,7 @@ from shared.silence import NOT_THERE_S
 
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")]
 Door = Annotated[int | None, typer.Option("--fd", hidden=True, help="Number of an open socket that listens there.")]
-PARTS = ("relay", "worker")  # that give signs of life
+PARTS = ("relay", "worker")  # those that give signs of life
 
 
 def up(
@@ -89,8 +89,8 @@ def worker(
     if unknown := [queue for queue in served if queue not in list(Queue)]:
         raise BadInput(f"--queues {unknown[0]!r} is unknown; choose from {', '.join(Queue)}, with commas")
     local.database_url()
-    WorkerSettings.model_validate({})  # before the slow imports: a bad value is said at once
-    # Until Celery has a handler of its own: a KeyboardInterrupt within an import may be lost.
+    WorkerSettings.model_validate({})  # before the slow imports, so that a bad value is reported at once
+    # Until Celery installs its own handler: a KeyboardInterrupt within an import may be lost.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     threads.give_way()

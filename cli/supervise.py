@@ -1,15 +1,15 @@
 """The parts of the service as child processes: started in order, again when they end or freeze, and stopped together.
 
-Each child has a session of its own, so that Ctrl-C reaches the supervisor alone, and writes to `<var>/log/<name>.log`.
-A child is watched by a thread of its own, so that a server that takes minutes to recover hides nothing else.
+Each child has a session of its own, so that Ctrl-C reaches only the supervisor, and writes to `<var>/log/<name>.log`.
+Each is watched by its own thread, so that a server that takes minutes to recover does not delay the others.
 
-What ends a child's life, beside its own end:
+A child is killed and started again
 
-- a process of it that is stopped (SIGSTOP, a debugger) for `STOPPED_S`;
-- a probe that failed for `Part.patience_s` and `NUM_SILENT` times in a row, after it had answered once. Times alone
-  would not do: a machine that slept, or a supervisor that was stopped itself, has seen no failure yet.
+- when one of its processes has been stopped (SIGSTOP, a debugger) for `STOPPED_S`;
+- when, after a first success, its probe has failed for `Part.patience_s` and `NUM_SILENT` times in a row. The time
+  alone is not enough: it also passes while the machine sleeps or the supervisor itself is stopped.
 
-A child that ends `GIVE_UP_AFTER` times in a row is given up, with a line that says so; its owner decides what follows.
+A child that ends `GIVE_UP_AFTER` times in a row is given up, with a message; the caller decides what follows.
 """
 
 import contextlib
@@ -32,16 +32,16 @@ from shared.backoff import pause_s
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 30.0
-SETTLED_S = 30.0  # a child that lived this long has not failed at start: its count of failures begins anew
+SETTLED_S = 30.0  # a child that lived this long did not fail at start: its count of failures goes back to zero
 GIVE_UP_AFTER = 8  # failures in a row: about a minute and a half of pauses
 POLL_S = 0.1
-PROBE_S = 2.0  # pause between two looks at whether a child is alive
-STOPPED_S = 5.0  # somebody may stop a process for a look; longer than this and it is missing
+PROBE_S = 2.0  # pause between two checks of a child
+STOPPED_S = 5.0  # somebody may stop a process briefly to inspect it; after this time it counts as missing
 NUM_SILENT = 3  # failed probes in a row, at least
 PATIENCE_S = 20.0
 LEFTOVER_STOP_S = 15.0  # from SIGTERM to SIGKILL
 
-Probe = Callable[[float], bool | None]  # seconds since the start → alive; None: cannot be known now
+Probe = Callable[[float], bool | None]  # seconds since the start → alive; None = unknown for now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Part:
     name: str  # names the log file, the status lines and the pid file
     command: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)  # added to the environment of the supervisor
-    fds: tuple[int, ...] = ()  # open files that it gets under the same numbers
+    fds: tuple[int, ...] = ()  # open files that it inherits under the same numbers
     stop_timeout_s: float = 30.0  # from SIGTERM to SIGKILL
     probe: Probe | None = None
     patience_s: float = PATIENCE_S  # how long the probe may fail
@@ -62,32 +62,32 @@ class Server(Protocol):
 
     @property
     def name(self) -> str:
-        """Names it in status lines."""
+        """Its name in status lines."""
 
     @property
     def log(self) -> Path:
-        """Where it writes."""
+        """Its log file."""
 
     @property
     def pid(self) -> int | None:
-        """Process id while it runs."""
+        """Process id; None while it is down."""
 
     @property
     def status(self) -> int | None:
         """Exit status of the last process; None while it runs."""
 
     def restart(self) -> object:
-        """Start again, at the address that the parts know; raise `ServiceError`."""
+        """Start again, at the same address; raise `ServiceError`."""
 
     def give_up_starting(self) -> None:
         """Make a start that is under way fail at once, and every later one."""
 
     def answers(self) -> bool:
-        """Return within seconds whether it does its work."""
+        """Return, within seconds, whether it works."""
 
 
 class _Process(Protocol):
-    """What the watcher needs of a child, be it a command or a server."""
+    """What the watcher needs of a child, whether a command or a server."""
 
     name: str
     log: Path
@@ -95,9 +95,9 @@ class _Process(Protocol):
 
     def start(self) -> None: ...  # raises OSError or ServiceError
     def pid(self) -> int | None: ...  # None when it is down
-    def status(self) -> int | None: ...  # of its end
+    def status(self) -> int | None: ...  # exit status
     def alive(self, uptime_s: float) -> bool | None: ...
-    def clear(self) -> None: ...  # end what an unexpected end left behind
+    def clear(self) -> None: ...  # end processes that an unexpected end left behind
     def tell_to_stop(self) -> None: ...
     def stop(self) -> int | None: ...
 
@@ -108,7 +108,7 @@ class _Command:
         self.log = var / "log" / f"{part.name}.log"
         self.pid_file = var / "run" / f"{part.name}.pid"
         self._process: subprocess.Popen[bytes] | None = None
-        self._told: subprocess.Popen[bytes] | None = None  # to stop: once, a second time means hurry to some
+        self._told: subprocess.Popen[bytes] | None = None  # to stop; only once, as some hurry at a second signal
 
     def start(self) -> None:
         self._process = None
@@ -155,7 +155,7 @@ class _Served:
         self.server, self.name, self.log = server, server.name, server.log
 
     def start(self) -> None:
-        if self.server.pid is None:  # the first time somebody else has started it
+        if self.server.pid is None:  # the caller has already started it the first time
             self.server.restart()
 
     def pid(self) -> int | None:
@@ -168,13 +168,13 @@ class _Served:
         return self.server.answers()
 
     def clear(self) -> None:
-        pass  # the server's own start does
+        pass  # the server's own start does this
 
     def tell_to_stop(self) -> None:
         self.server.give_up_starting()
 
     def stop(self) -> int | None:
-        return None  # whoever started it does, after the parts that use it
+        return None  # the caller that started it stops it, after the parts that use it
 
 
 class _Child:
@@ -195,8 +195,7 @@ class _Child:
 class Supervisor:
     """Keeps `servers` and `parts` running between `start()` and `stop()`. Usable with `with`.
 
-    `changed` is called after each start, never twice at once. Servers are given running, and are stopped by whoever
-    started them.
+    `changed` is called after each start, never concurrently. Servers are passed in running, and the caller stops them.
     """
 
     def __init__(
@@ -237,7 +236,7 @@ class Supervisor:
             if watcher.ident is not None:
                 watcher.join()
         for child in reversed(self._parts):
-            child.process.tell_to_stop()  # one may have been started meanwhile
+            child.process.tell_to_stop()  # it may have been started meanwhile
         with contextlib.ExitStack() as stack:  # last in, first out; a second Ctrl-C does not spare the rest
             for child in self._parts:
                 stack.callback(self._stop, child)
@@ -247,7 +246,7 @@ class Supervisor:
         return next(child for child in self._children if child.process.name == name).process.pid()
 
     def pids(self) -> dict[str, int]:
-        """Return the process ids of all that run, by name."""
+        """Return the process ids of the running children, by name."""
         return {child.process.name: pid for child in self._children if (pid := child.process.pid())}
 
     def names(self) -> list[str]:
@@ -303,17 +302,17 @@ class Supervisor:
         self._say(f"{process.name} started (pid {process.pid()}, log {process.log})")
         if not is_first:
             try:
-                with self._telling:  # of two that write down what runs, the last must know of both
+                with self._telling:  # of two concurrent records, the later must include both starts
                     self._changed()
-            except OSError as error:  # a full disk: what is written there is of use to others, not to this
+            except OSError as error:  # a full disk: only other processes need the record
                 self._say(f"what runs now could not be written down: {error}")
 
     def _say(self, line: str) -> None:
-        with contextlib.suppress(OSError):  # whoever listened may be gone; the parts are watched all the same
+        with contextlib.suppress(OSError):  # the reader may be gone; the parts are watched all the same
             self._report(line)
 
     def _missing(self, child: _Child) -> str | None:
-        """Return why a process that has not ended does not do its work either, or None."""
+        """Return why a running process does not work, or None if it does."""
         now = time.monotonic()
         if not _is_stopped(child.process.pid()):
             child.stopped_since = None
@@ -395,17 +394,17 @@ def _status(process: psutil.Process) -> str:
 
 
 def _write_pid(file: Path, pid: int) -> None:
-    # The process is watched without the file too, which only helps whoever comes after a launcher that was killed.
+    # The process is watched without the file too; the file only helps the next launcher if this one is killed.
     with contextlib.suppress(psutil.NoSuchProcess, OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"{pid} {_began(psutil.Process(pid))}")
 
 
 def _began(process: psutil.Process) -> str:
-    """Return what tells a process from a later one that got the same number.
+    """Return what distinguishes a process from a later one with the same id.
 
-    Where the kernel counts from the boot, that: a clock which is set later, as when a machine without one of its own
-    finds the network, moves all times of day that psutil tells.
+    If the kernel counts time from the boot, that is used: setting the clock, as when a machine without its own clock
+    finds the network, shifts all times of day that psutil reports.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

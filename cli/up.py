@@ -30,15 +30,15 @@ READY_TIMEOUT_S = 90.0
 WAITING_S = 5.0  # of silence, before a wait is explained
 CHECK_S = 1.0
 API_STOP_S = 5.0
-WORKER_STOP_S = 15.0  # it has handed its job back by then; what a slow step still computes, nobody waits for
-BEAT_PATIENCE_S = 90.0  # signs of life need the database, and a relay's the broker too
+WORKER_STOP_S = 15.0  # it has handed its job back by then; nobody waits for the rest of a slow step
+BEAT_PATIENCE_S = 90.0  # signs of life need the database, and a relay's also need the broker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
     """What a caller may choose about a start."""
 
-    port: int | None = None  # taken or refused; none: CHAI_API_PORT, likewise, else the usual one, or another, said so
+    port: int | None = None  # this or an error; None = CHAI_API_PORT, likewise; else the usual one or another, noted
     num_workers: int = 1
     has_flower: bool = True
 
@@ -48,13 +48,13 @@ class Service:
     """A service that this process runs."""
 
     running: local.Running
-    check: Callable[[], None]  # raises `CommandError` when a part cannot be kept alive: for who waits for it now
-    check_given_up: Callable[[], None]  # the same when all hope is gone: for who runs it night and day
+    check: Callable[[], None]  # raises `CommandError` if a part cannot be kept alive: for callers that wait for it
+    check_given_up: Callable[[], None]  # the same once nothing more is tried: for a caller that runs it night and day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doors:
-    """Sockets that listen for the parts: held here, so that a part that starts again is waited for, not refused."""
+    """Listening sockets of the parts, held here so that a restarting part makes connections wait, not fail."""
 
     api: socket.socket
     flower: socket.socket | None
@@ -66,9 +66,9 @@ class Stopped(Exception):
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Raise `Stopped` at the first signal, anywhere in the block, and ignore later ones: stopping must not be torn.
+    """Raise `Stopped` at the first signal, anywhere in the block; ignore later ones, which would interrupt the stop.
 
-    Who started it with nohup closes the terminal and goes home: SIGHUP stays ignored then.
+    Under nohup, SIGHUP stays ignored: the terminal may close.
     """
     is_kept = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     wanted = (signal.SIGINT, signal.SIGTERM) + (() if is_kept else (signal.SIGHUP,))
@@ -77,8 +77,8 @@ def stopped_by_signals() -> Iterator[None]:
         for other in wanted:
             signal.signal(other, signal.SIG_IGN)
         said = f"{signal.Signals(number).name}: stopping; a video that is being made goes back to the queue\n"
-        with suppress(OSError):  # nobody may listen any more
-            os.write(2, said.encode())  # not print: the signal may have come in the middle of one
+        with suppress(OSError):  # the reader may be gone
+            os.write(2, said.encode())  # not print: the signal may have interrupted one
         raise Stopped
 
     before = {number: signal.signal(number, stop) for number in wanted}
@@ -116,8 +116,8 @@ def service(var: Path, choices: Choices, *, report: Callable[[str], None]) -> It
     try:
         with ExitStack() as stack:
             is_in_place = stack.enter_context(folder_lock(var))
-            local.withdraw(var)  # what one that was killed left says of this one what is not so
-            stack.callback(_withdraw, var, is_in_place)  # of a start that fails, too
+            local.withdraw(var)  # the record of a killed one would say wrong things about this one
+            stack.callback(_withdraw, var, is_in_place)  # after a failed start, too
             stop_leftovers(var)  # they hold ports
             doors = Doors(
                 api=stack.enter_context(_door(API_PORT, port, "the API", report)),
@@ -130,14 +130,14 @@ def service(var: Path, choices: Choices, *, report: Callable[[str], None]) -> It
 
 
 def _port(choices: Choices) -> int | None:
-    """Return the port that was asked for, if any; raise `BadInput` for a variable at which the parts would end."""
+    """Return the requested port, if any; raise `BadInput` for a variable with which the parts would fail."""
     settings = local.api_settings()
     is_set = "api_port" in settings.model_fields_set
     return choices.port or (settings.api_port if is_set else None)
 
 
 def _door(usual: int, asked: int | None, whose: str, report: Callable[[str], None]) -> socket.socket:
-    """Listen at a port now, seconds before the part that serves it is there: nobody else gets it meanwhile."""
+    """Listen on a port now, seconds before its part has started, so that nothing else takes it meanwhile."""
     port = usual if asked is None else asked
     try:
         return listening(port)
@@ -192,7 +192,7 @@ def _parts_running(
                 check_given_up=partial(_check_given_up, supervisor, var, is_in_place),
             )
         finally:
-            _withdraw(var, is_in_place)  # before the parts stop: nobody is to begin with them
+            _withdraw(var, is_in_place)  # before the parts stop, so that no client starts to use them
 
 
 def _withdraw(var: Path, is_in_place: Callable[[], bool]) -> None:
@@ -201,14 +201,14 @@ def _withdraw(var: Path, is_in_place: Callable[[], bool]) -> None:
 
 
 def migrate(database_url: str) -> None:
-    """Bring the database to the newest tables."""
+    """Migrate the database to the newest tables."""
     from db.migrate import upgrade
 
     upgrade(database_url)
 
 
 def _default_model() -> str:
-    """Return the trained small model where it is installed, else the tiny one with random weights."""
+    """Return the trained small model if it is installed, else the tiny one with random weights."""
     installed = "small" if (local.models_dir() / "small" / "chai.json").exists() else "tiny"
     return os.environ.get("CHAI_DEFAULT_MODEL") or installed
 
@@ -218,7 +218,7 @@ def _url(door: socket.socket) -> str:
 
 
 def _parts(env: dict[str, str], choices: Choices, doors: Doors) -> list[Part]:
-    """Return the processes in the order of their start; workers come last, so that they stop first."""
+    """Return the processes in the order in which they start; workers come last, so that they stop first."""
     chai = child_command("cli.main")
     flower_url = {"CHAI_FLOWER_URL": flower.page(_url(doors.flower))} if doors.flower else {}
     beats = Heartbeats(env["DATABASE_URL"])
@@ -301,10 +301,10 @@ def _check(supervisor: Supervisor, var: Path) -> None:
 
 
 def _check_given_up(supervisor: Supervisor, var: Path, is_in_place: Callable[[], bool]) -> None:
-    """Raise `CommandError` when what was given up is more than the service can do without, or its folder is gone.
+    """Raise `CommandError` if parts that the service needs were given up, or its folder is gone.
 
-    Flower is a view, and one worker of several may go; what is left keeps working. A folder that was removed may be
-    another service's by now, and the two would end each other's servers.
+    It works without Flower, which only displays, and with some of its workers. A folder that was removed may belong to
+    another service by now, and the two would end each other's servers.
     """
     if not is_in_place():
         raise CommandError(f"{var} was moved or removed while the service ran, so it stops; `chai up` starts it anew")

@@ -26,7 +26,7 @@ STDIO = Path("-")
 
 
 class Variant(StrEnum):
-    """What there is of a completed video."""
+    """The files of a completed video."""
 
     VIDEO = "video"  # the MP4
     THUMBNAIL = "thumbnail"  # its first frame, a JPEG
@@ -122,7 +122,7 @@ def delete(
 ) -> None:
     """Delete videos and their files; one that has not ended is cancelled."""
     with connect() as client:
-        ids = [names.video(client, text) for text in video_ids]  # all are known before the first one goes
+        ids = [names.video(client, text) for text in video_ids]  # all are resolved before the first is deleted
         for id_ in ids:
             answer = client.delete(id_)
             if as_json:
@@ -213,12 +213,12 @@ def _file_name(id_: str, variant: Variant) -> str:
 
 
 def save(client: Client, id_: str, out: Path, variant: Variant = Variant.VIDEO) -> Path | None:
-    """Save a video or a picture of it, in another folder when `out` cannot be; None for stdout."""
+    """Save a video or a picture of it, in another folder if `out` is not writable; return the path, None for stdout."""
     if out == STDIO:
         client.copy(id_, output.raw_stdout(), _named(variant))
         sys.stdout.flush()
         return None
-    if out.exists() and not (out.is_file() or out.is_dir()):  # a device or a pipe: no folder but its own has it
+    if out.exists() and not (out.is_file() or out.is_dir()):  # a device or a pipe: nothing can replace it
         client.download(id_, out, _named(variant))
         return out
     name = _file_name(id_, variant) if out.is_dir() else out.name

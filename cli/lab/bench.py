@@ -49,7 +49,7 @@ class DType(StrEnum):
 IN_PIXELS = re.compile(r"([0-9]{1,9})x([0-9]{1,9})")
 ASPECT_RATIO = "9:16"
 SETTINGS = "off,compile,graphs"
-SIZES = {  # clips, and an image, which a GPU waits for launches at
+SIZES = {  # clips, and an image, for which a GPU waits for launches
     Preset.opensora: (("240p", "72"), ("480p", "51"), ("240p", "1")),
     Preset.small: (("64x64", "16"), ("64x64", "1")),
     Preset.tiny: (("32x32", "17"), ("48x32", "1")),

@@ -1,4 +1,4 @@
-"""`chai lab chaos`: a service of its own in a temporary folder, attacked by a seeded plan, and the rules checked."""
+"""`chai lab chaos`: start a service in a temporary folder, attack it by a seeded plan, and check the rules."""
 
 import json
 import os
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 app = App(add_completion=False, help="Attack a service of its own and check the rules.")
 START_S, STOP_S = 300.0, 90.0
-SETTINGS = {  # orphans of the run are swept within it; leases stay as they are in service
+SETTINGS = {  # orphans are swept within the run; leases stay as in production
     "CHAI_DEFAULT_MODEL": "tiny",
     "CHAI_TIDY_S": "5",
     "CHAI_ORPHAN_S": "60",
@@ -60,9 +60,9 @@ def try_out(
     keep: bool,
     kept: str,
 ) -> None:
-    """Run something on a service of its own in a temporary folder and print what came, one line of JSON.
+    """Run something on its own service in a temporary folder and print the result, one line of JSON.
 
-    The folder is kept where asked, and where `is_good` of what came is false, which is exit status 1.
+    The folder is kept if asked, or if the result's `is_good` is false, which also means exit status 1.
     """
     folder = Path(tempfile.mkdtemp(prefix=prefix))
     is_good = False
@@ -82,7 +82,7 @@ def try_out(
 
 @contextmanager
 def own_service(folder: Path, settings: Mapping[str, str]) -> Iterator["Target"]:
-    """Run `chai up` on a folder for the block, with these variables set."""
+    """Run `chai up` on a folder during the block, with these variables set."""
     from lab.chaos.run import Target
 
     var = folder / "var"

@@ -58,7 +58,7 @@ def evaluate(
         raise CommandError(f"{model} holds the card of a model of another name; call the folder as the model")
     from lab.experiments import evaluate as evaluation
 
-    out.mkdir(parents=True, exist_ok=True)  # what cannot be written to is told before hours of runs
+    out.mkdir(parents=True, exist_ok=True)  # fail before hours of runs if it is not writable
     num_prompts = prompts or PROMPTS[preset]
     variants = evaluation.PRESETS[preset.value]()
     num_stored = stored or num_prompts

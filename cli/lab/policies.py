@@ -28,7 +28,7 @@ def policies(
     from lab.experiments import policies as study
 
     try:
-        study.around(page)  # where the figures cannot go is told before they are made
+        study.around(page)  # fail before hours of work if the page has no place for them
     except ValueError as error:
         raise BadInput(str(error)) from error
     plot.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""`chai lab rehearse`: a night of a service of its own, in two windows, with every part killed on the way."""
+"""`chai lab rehearse`: a night on a service of its own, in two windows, with every part killed on the way."""
 
 import os
 import signal
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 app = App(add_completion=False, help="Rehearse a night of bulk generation.")
 
 PARTS = ("worker", "relay", "api", "redis", "postgres")
-NUM_FIRST = 4  # videos made before, so that the forecast has something to reckon with
-CALM_S = 10.0  # between the end of the first window and the first look whether all is still
-PATIENCE_S = 300.0  # without a line that ends, while the window is open
+NUM_FIRST = 4  # videos made beforehand, from which to forecast
+CALM_S = 10.0  # from the end of the first window until the first check that nothing runs
+PATIENCE_S = 300.0  # without the end of a line, while the window is open
 
 
 @dataclass(slots=True)
 class Log:
-    """What was seen of a run."""
+    """What was observed of a run."""
 
     kills: list[str] = field(default_factory=list)
-    ended_at_close: int = 0  # lines that had ended when the first window had closed
+    ended_at_close: int = 0  # lines that had ended when the first window closed
     ended_at_open: int = 0  # and when the second one opened
     seconds: float = 0.0
 
@@ -85,7 +85,7 @@ def _night(
     options = {} if steps is None else {"num_inference_steps": steps}
     listed = manifest.read(folder / "night.txt", options)
     with Client(target.url) as client:
-        for mode in ("full", "auto"):  # the second time they find themselves
+        for mode in ("full", "auto"):  # the second time, they find their own entries
             for prompt in prompts[:NUM_FIRST]:
                 client.wait(client.submit({"prompt": prompt, "mode": mode, **options})["id"])
         closes = datetime.now(UTC) + timedelta(seconds=first_s)
@@ -102,14 +102,14 @@ def _night(
 
 
 def _window(*, opens: datetime, closes: datetime) -> dict[str, str]:
-    """Return the window that is open now, closes once soon, and opens again: all but a piece of the day."""
+    """Return the window that is open now, soon closes once, and opens again: all of the day but a short gap."""
     return {"start": f"{opens:%H:%M:%S}", "end": f"{closes:%H:%M:%S}", "tz": "UTC", "at_end": "stop"}
 
 
 def _watch(
     client: Client, target: "Target", batch_id: str, closes: datetime, pause_s: float, number: int, kills: int
 ) -> Log:
-    """Follow the run to its end; kill a part whenever another share of the lines has ended."""
+    """Follow the run to its end; kill a part each time another share of the lines has ended."""
     log, started, changed = Log(), time.monotonic(), time.monotonic()
     blows = [PARTS[index % len(PARTS)] for index in range(kills * len(PARTS))]
     opens, ended = closes + timedelta(seconds=pause_s), 0
@@ -168,7 +168,7 @@ def _summed(target: "Target", found: dict[str, Any], log: Log) -> dict[str, Any]
 
 
 def _audit(target: "Target") -> tuple[int, int, int]:
-    """Return how many jobs were completed twice, have no file, and how many attempts were lost with their worker."""
+    """Return how many jobs completed twice or have no file, and how many attempts were lost with their worker."""
     from sqlalchemy import create_engine, text
 
     engine = create_engine(target.database_url)

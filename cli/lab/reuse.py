@@ -1,4 +1,4 @@
-"""`chai lab reuse`: what a donor is worth on a model of one's own, in one command and one page."""
+"""`chai lab reuse`: what a donor is worth on your own model, in one command and one page."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -84,7 +84,7 @@ def reuse(
 
 
 def _world_of(card: "ModelCard") -> "World | None":
-    """Return the procedural world that a model draws, by the shape of its clips."""
+    """Return the procedural world that a model draws, found by the shape of its clips."""
     from lab.toy_world.worlds import world_of
     from shared.model_cards import sides
 
@@ -93,7 +93,7 @@ def _world_of(card: "ModelCard") -> "World | None":
 
 
 def _judge(clip: Path | None, lpips: Path | None, world: "World | None") -> "Judge":
-    """Return what says how good a clip is: the checker where it can read prompts, else what was named."""
+    """Return the judge of clips: the world's checker if it can read the prompts, else the named model."""
     from lab.experiments import study_judges
 
     if world:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lab.training.train_vae import VaeRun
     from worker.models.opensora.small_vae import SmallVAE
 
-R = TypeVar("R")  # a run, or what it learns from
+R = TypeVar("R")  # a run, or its training data
 
 app = App(add_completion=False, help="Train a small model.", no_args_is_help=True)
 
@@ -132,7 +132,7 @@ def rich(
 
 
 def _checkpoint(path: Path, resume: bool) -> Path:
-    """The path, if it is there to be resumed or not there to be started."""
+    """The path, if it exists and is to be resumed, or does not exist and is to be started."""
     if path.exists() and not resume:
         raise CommandError(f"{path} exists; add --resume to go on, or choose another --out")
     if resume and not path.exists():
@@ -164,7 +164,7 @@ def _resumed(checkpoint: Path, steps: int | None, device: str) -> "Run":
 
 
 def _read(read: Callable[[], R]) -> R:
-    """Return what files hold, as the run of a checkpoint; raise `CommandError` where they hold something else."""
+    """Return what files hold, such as a checkpoint's run; raise `CommandError` if they hold something else."""
     try:
         return read()
     except ValueError as error:
@@ -182,9 +182,9 @@ def _started(seed: int, steps: int | None, lessons: int | None, device: str) -> 
 
 
 def _fit(run: "Run | VaeRun", checkpoint: Path, minutes: float | None) -> bool:
-    """Train with a bar until the end of the recipe, or of the time; whether it was that of the recipe.
+    """Train with a progress bar until the recipe or the time ends; return whether the recipe was finished.
 
-    Told to end, it ends behind the step in hand, saved like one whose time is over.
+    A request to stop takes effect after the current step; the run is saved as when its time is over.
     """
     with endings.at_a_good_moment() as is_told_to_end:
         return _fit_until(run, checkpoint, minutes, is_told_to_end)

@@ -1,4 +1,4 @@
-"""Computing only what differs: tokens that come out like the donor's are led to the donor's values, not computed.
+"""Computing only what differs: tokens that turn out like the donor's are led to its values and not computed.
 
 The first forward is full and starts from the donor's noise (or in its own trajectory). Where it predicts the donor's
 clean latent, nothing more is computed; everywhere else the run goes on, with the keys and values that the inactive
@@ -28,7 +28,7 @@ class _Course:
 
     computed: Computed = field(default_factory=Computed)
     last_full: int | None = None  # step, 0-based
-    is_plain: bool = False  # all tokens differ and will go on to do so
+    is_plain: bool = False  # all tokens differ, and will to the end
     shares: list[float] = field(default_factory=list)  # of the cells that each step computed
 
 

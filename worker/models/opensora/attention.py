@@ -11,7 +11,7 @@ from torch import Tensor
 
 from worker.models.video_model import CachedLatents
 
-TILE = 128  # queries that the fused kernels of a GPU take at once, whether there are as many or not
+TILE = 128  # queries that a GPU's fused kernels process at once, even if there are fewer
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -20,10 +20,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
 
 
 def attend_few(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """The same for a handful of tokens, as products and sums that a compiler makes one kernel of.
+    """The same for a handful of tokens, as products and sums that a compiler turns into one kernel.
 
-    The kernels behind `attend` cut 64 queries at a time: over four frames they do sixteen times the work, and on an
-    H200 were half of a training step.
+    The kernels behind `attend` work on 64 queries at a time: with four frames they do sixteen times the work, and on an
+    H200 they were half of a training step.
     """
     scores = (q[..., :, None, :] * k[..., None, :, :]).sum(-1) * q.shape[-1] ** -0.5  # (rows, H, tokens, tokens)
     out: Tensor = (scores.softmax(-1)[..., None] * v[..., None, :, :]).sum(-2)
@@ -31,28 +31,29 @@ def attend_few(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def attend_frames(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-    """The same over (rows, H, T, d) of T frames; with a bias, of as many heads at once as it is made for."""
+    """The same over (rows, H, T, d) of T frames; with a bias, for as many heads at once as it was made for."""
     length = q.shape[2] if bias is None else bias.shape[-1]
     rows, keys, values = (part.reshape(len(part), -1, length, part.shape[-1]) for part in (q, k, v))
     return attend(rows, keys, values, bias).reshape(q.shape)
 
 
 def bias_of_heads(num_heads: int, num_frames: int, dtype: torch.dtype, device: torch.device) -> Tensor | None:
-    """Return the bias (1, 1, N T, N T) with which N heads of T frames are one row in which none sees another.
+    """Return the bias (1, 1, N T, N T) that joins N heads of T frames into one row, in which no head sees another.
 
-    N is the most that divides the heads and fits a tile; None where that is one. A GPU does the work of a tile whatever
-    is in it: on an H100 16 heads of 21 frames took 274 us by themselves, 145 as rows of 63 and 107 as rows of 105.
+    N is the largest divisor of the number of heads that fits a tile; None if that is one. A GPU does the work of a
+    whole tile however little is in it: on an H100, 16 heads of 21 frames took 274 us separately, 145 as rows of 63 and
+    107 as rows of 105.
     """
     at_once = max(n for n in range(1, max(TILE // num_frames, 1) + 1) if num_heads % n == 0)
     if at_once == 1:
         return None
     head = torch.arange(at_once * num_frames, device=device) // num_frames
     bias = torch.zeros(len(head), len(head), dtype=dtype, device=device).masked_fill(head[:, None] != head, -torch.inf)
-    return F.pad(bias, (0, 16 - len(head) % 16))[None, None, :, : len(head)]  # lines begin where kernels can read them
+    return F.pad(bias, (0, 16 - len(head) % 16))[None, None, :, : len(head)]  # aligned rows, as kernels need
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Layer norm without learned weights, then scale and shift; one kernel where all tokens share these."""
+    """Layer norm without learned weights, then scale and shift; one kernel if all tokens share scale and shift."""
     if shift.numel() == x.shape[-1]:
         return F.layer_norm(x, (x.shape[-1],), 1 + scale.flatten(), shift.flatten(), eps=1e-6)
     return torch.addcmul(shift, F.layer_norm(x, (x.shape[-1],), eps=1e-6), 1 + scale)
@@ -69,9 +70,9 @@ def rotary_table(freqs: Tensor, num_frames: int) -> tuple[Tensor, Tensor]:
 def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
     """Rotate neighbouring channel pairs (2k, 2k+1) of (rows, H, T, d) by the table's angle of their frame.
 
-    Each channel times the cosine, plus the other of its pair times the signed sine: three kernels where there is no
-    compiler, half the bytes of one formula for the even channels and another for the odd ones. The sum is float32 and
-    is written in the dtype of x at once, but for gradients, which cannot have that.
+    Each channel times the cosine, plus the other of its pair times the signed sine: three kernels without a compiler,
+    and half the bytes that separate formulas for even and odd channels move. The float32 sum is written directly in the
+    dtype of x, except where gradients are needed, which do not allow it.
     """
     cos, sin = table
     others = rearrange(x, "... (k pair) -> ... k pair", pair=2).flip(-1).flatten(-2)

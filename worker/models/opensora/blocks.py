@@ -31,7 +31,7 @@ from worker.models.opensora.attention import (
 )
 from worker.models.video_model import CachedLatents
 
-FEW = 4  # latent frames up to which temporal attention is learned without the fused kernels
+FEW = 4  # latent frames up to which temporal attention is trained without the fused kernels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class PackedCaption:
         return self.map(lambda part: part[:count])
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "PackedCaption":
-        """Return the caption with every tensor changed so."""
+        """Return the caption with `change` applied to every tensor."""
         return PackedCaption(
             tokens=change(self.tokens),
             mask=None if self.mask is None else change(self.mask),
@@ -80,7 +80,7 @@ class Mlp(nn.Module):
         super().__init__()
         self.fc1 = nn.Linear(in_features, hidden_features)
         self.fc2 = nn.Linear(hidden_features, out_features)
-        self.joined_on: str | None = None  # type of device whose first product applies the GELU too, as `linear_gelu`
+        self.joined_on: str | None = None  # type of device whose first product also applies the GELU (`linear_gelu`)
 
     def forward(self, x: Tensor) -> Tensor:
         is_joined = x.device.type == self.joined_on and not torch.is_grad_enabled()
@@ -90,9 +90,9 @@ class Mlp(nn.Module):
 
 
 def linear_gelu(linear: nn.Linear, x: Tensor) -> Tensor:
-    """Return the GELU of a linear layer with a bias in one kernel, which has no gradient.
+    """Return the GELU of a linear layer with a bias in one kernel, without gradients.
 
-    On a GPU it is the tanh form, of what the product summed and did not round yet; on a CPU torch has the exact form.
+    On a GPU it is the tanh form, of the product's sum before rounding; on a CPU torch has the exact form.
     """
     rows = torch._addmm_activation(linear.bias, x.flatten(0, -2), linear.weight.t(), use_gelu=True)
     return rows.view(*x.shape[:-1], -1)
@@ -110,7 +110,7 @@ class HeadNorm(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Attention inside each frame (no positions), or across frames when these are given."""
+    """Attention inside each frame (no positions), or across frames if `frames` is given."""
 
     def __init__(self, hidden_size: int, num_heads: int, qk_norm: bool) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class SelfAttention(nn.Module):
         return out if rows == q.shape[0] else torch.cat([out, attend(q[rows:], k[rows:], v[rows:])])
 
     def _temporal(self, x: Tensor, frames: Frames) -> Tensor:
-        # In the order of the dot product at once: norms and rotation then need no copies of their own.
+        # In the layout of the dot product from the start, so that norms and rotation need no copies of their own.
         q, k, v = rearrange(self.qkv(x), "B T S (n H d) -> n (B S) H T d", n=3, H=self.num_heads).unbind(0)
         q, k = rotate(self.q_norm(q), frames.rotary), rotate(self.k_norm(k), frames.rotary)
         is_few = torch.is_grad_enabled() and x.is_cuda and x.shape[1] <= FEW
@@ -188,7 +188,7 @@ class CrossAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """What spatial and temporal blocks share. Each kind runs code of its own, so that each is compiled on its own."""
+    """What spatial and temporal blocks share. Each kind has its own `forward`, so that each is compiled separately."""
 
     def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float, qk_norm: bool) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Scores behind a prompt, as Open-Sora 1.2 was trained to read them."""
+"""Scores after a prompt, as Open-Sora 1.2 was trained to read them."""
 
 DEFAULT_AESTHETIC_SCORE = 6.5
 

@@ -55,12 +55,12 @@ OPENSORA_CARD = {
     "name": OPENSORA,
     "title": "Open-Sora 1.2",
     "source": "pipeline",
-    # What comes out: of the 426 columns of 240p and the 854 of 480p the decoder makes multiples of 8.
+    # Sizes of the decoded video: the decoder cuts the 426 columns of 240p and the 854 of 480p to multiples of 8.
     "sizes": ["424x240", "240x424", "320x320", "640x360", "848x480", "1280x720", "256x144"],
     "fps": 24,
     "frames": [72, 51, 68, 102, 204],
 }
-COMPONENTS = {  # what a saved pipeline may name; diffusers finds our modules only where they are imported already
+COMPONENTS = {  # what a saved pipeline may name; diffusers finds our modules only if they are imported already
     "transformer": (STDiT3.__module__,),
     "vae": (OpenSoraVAE.__module__, SmallVAE.__module__),
     "text_encoder": ("transformers",),
@@ -72,7 +72,7 @@ _TOKENIZER_FILES = ("spiece.model", "tokenizer.json", "tokenizer_config.json", "
 
 
 class NotEnoughMemory(MemoryError):
-    """A model that does not fit into what is free now."""
+    """A model that does not fit into the free memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +160,7 @@ def fetch(
     patterns = [*_PATTERNS, *(_PICKLES if with_pickles else ())]
     try:
         path = snapshot_download(source, revision=revision, allow_patterns=patterns, local_files_only=local_files_only)
-    except Exception as error:  # of the hub, of what it speaks HTTP with, and of what it fetches large files with
+    except Exception as error:  # of the hub, its HTTP library, or its library for large files
         raise ModelFilesError(
             f"{source!r} is no folder here and could not be downloaded ({first_line(error)}); "
             "check the name and the network, or give the folder of a copy"
@@ -176,7 +176,7 @@ def load_transformer(folder: Path, dtype: torch.dtype = torch.float32) -> STDiT3
 
 
 def load_vae(folder: Path, dtype: torch.dtype = torch.float32) -> OpenSoraVAE:
-    """The two-stage VAE of a folder; the published config names no layer sizes, so the released ones are taken."""
+    """The two-stage VAE of a folder; the published config names no layer sizes, so those of the release are used."""
     model: OpenSoraVAE = _empty(OpenSoraVAE, folder)
     load_weights(model, folder, dtype)
     return model
@@ -192,7 +192,7 @@ def load_tokenizer(folder: Path) -> Any:
     """The tokenizer beside a T5 encoder."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # each kind of tokenizer has its own ways to break on a file
+    except Exception as error:  # each kind of tokenizer has its own errors for a bad file
         files = ", ".join(_TOKENIZER_FILES)
         raise ModelFilesError(
             f"{folder} has no tokenizer that can be read ({first_line(error)}); download {files} again"
@@ -207,11 +207,11 @@ def _require_words(folder: Path, kind: Any) -> None:
 
 
 def check_text_encoder(folder: Path) -> None:
-    """Raise ModelFilesError unless a folder holds all weights of a T5 encoder; transformers makes up missing ones."""
+    """Raise ModelFilesError unless a folder has all weights of a T5 encoder; transformers would invent missing ones."""
     found = read_headers(weight_files(folder))
     model = _empty(T5EncoderModel, folder)
     model.tie_weights()
-    names: dict[int, list[str]] = {}  # of each weight: one that is shared has several, and lies under one of them
+    names: dict[int, list[str]] = {}  # names of each weight: a shared one has several, and is stored under one of them
     for name, weight in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(weight), []).append(name)
     wanted = {next((name for name in one if name in found), one[0]): () for one in names.values()}
@@ -225,7 +225,7 @@ def _empty(kind: type, folder: Path) -> Any:
     try:
         with torch.device("meta"):
             return T5EncoderModel(T5Config(**config)) if kind is T5EncoderModel else kind(**_known(kind, config))
-    except Exception as error:  # a wrong value breaks each part in its own way
+    except Exception as error:  # each part has its own errors for a wrong value
         reason = first_line(error)
         raise ModelFilesError(
             f"{folder}/config.json is not of a {kind.__name__} ({reason}); download it again"
@@ -255,7 +255,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def num_bytes(folder: Path, dtype: torch.dtype) -> int:
-    """Memory that the weights of a folder take as `dtype`."""
+    """Memory in bytes that the weights of a folder take as `dtype`."""
     return sum(tensor.num_values for tensor in read_headers(weight_files(folder)).values()) * dtype.itemsize
 
 
@@ -296,7 +296,7 @@ def check_pipeline(folder: Path) -> None:
 
 
 def _check_whole(folder: Path, kind: str) -> None:
-    """Raise ModelFilesError for a part of a pipeline that lacks weights: its library would make them up, or break."""
+    """Raise ModelFilesError for a part of a pipeline that lacks weights: its library would make them up, or fail."""
     if kind == T5EncoderModel.__name__:
         check_text_encoder(folder)
     elif kind in _OURS:
@@ -324,7 +324,7 @@ def _component(folder: Path, index: dict[str, Any], part: str) -> tuple[str, str
 
 
 def inspect_model(folder: Path) -> list[Component]:
-    """What a model folder or saved pipeline holds, from the headers alone. Raises ModelFilesError as loading would."""
+    """What a model folder or saved pipeline holds, from the headers alone; raise ModelFilesError as loading would."""
     if not (folder / "model_index.json").is_file():
         return [_inspect(folder, folder.name)]
     return [_inspect(folder / part, part) for part in COMPONENTS if part != "tokenizer"]
@@ -351,7 +351,7 @@ def _inspect(folder: Path, name: str) -> Component:
 
 
 def _kind(config: Mapping[str, Any]) -> str:
-    """The class that a config names, as diffusers or transformers or neither writes it."""
+    """The class that a config names, in the format of diffusers, of transformers, or of neither."""
     architectures = config.get("architectures") or [config.get("model_type", "unknown")]
     return str(config.get("_class_name") or architectures[0])
 
@@ -379,7 +379,7 @@ def arrange(folders: Mapping[str, Path], target: Path) -> Path:
 
 
 def _put_weights(source: Path, target: Path) -> None:
-    """Put the weights of our network or VAE where diffusers finds them; in parts it knows no older names of them."""
+    """Put the weights of our network or VAE where diffusers finds them; of split files it reads no older key names."""
     files = weight_files(source)
     if len(files) == 1:
         link_or_copy(files[0], target)
@@ -399,7 +399,7 @@ def _put_text_weights(source: Path, target: Path) -> None:
 
 
 def _remove_others(folder: Path, names: Collection[str]) -> None:
-    """Remove weights of an earlier time: their index would be read before a file that came in their place."""
+    """Remove weights left from earlier: their index would be read before the file that replaces them."""
     for path in folder.glob("*.safetensors*"):
         if path.name not in names:
             path.unlink()

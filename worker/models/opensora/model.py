@@ -61,18 +61,18 @@ class OpenSoraModel(devices.OnDevice):
 
     @property
     def prepares_aside(self) -> bool:
-        """Not where T5 needs the memory that denoising takes."""
+        """False if T5 needs the memory that denoising takes."""
         return not self.pipeline.captions.offload
 
     def refuses(self, way: str, options: Mapping[str, Any]) -> str | None:
-        """Refuse blocks that there are not, and no way: this network was written for it."""
+        """Refuse only blocks that do not exist: this network supports every way of reuse."""
         if "cache_attention" not in way.split("+"):
             return None
         own = options.get("cache_attention", options)
         return why_no_such_block(own, len(self.pipeline.transformer.spatial_blocks))
 
     def latent_shape(self, params: GenerationParams) -> tuple[int, int, int, int]:
-        """Return channels, frames, height and width of one latent; raise ValueError for a size that cannot be made."""
+        """Return channels, frames, height and width of one latent; raise ValueError for an impossible size."""
         return self.pipeline.latent_shape(height=params.height, width=params.width, num_frames=params.num_frames)
 
     def timesteps(self, params: GenerationParams, sampling: Sampling) -> list[float]:
@@ -88,7 +88,7 @@ class OpenSoraModel(devices.OnDevice):
         return [schedule.guidance(index) for index in range(sampling.num_steps)]
 
     def reads(self, prompt: str) -> str:
-        """Return the part of a prompt that T5 gets: cleaned, and cut behind its last token."""
+        """Return the part of a prompt that T5 gets: cleaned, and cut at its limit of tokens."""
         return self.pipeline.captions.read(prompt)
 
     def encode(self, params: GenerationParams) -> Encoding:
@@ -140,7 +140,7 @@ class OpenSoraModel(devices.OnDevice):
 
 
 def load(card: ModelCard, source: str, options: EngineOptions) -> OpenSoraModel:
-    """Load a folder or hub name with the options of the engine; `random-tiny` needs neither."""
+    """Load a folder or hub name with the engine's options; `random-tiny` needs no files."""
     device = devices.choose(options.device)
     if source == "random-tiny":
         return OpenSoraModel(tiny().to(device), card)
@@ -164,7 +164,7 @@ def load(card: ModelCard, source: str, options: EngineOptions) -> OpenSoraModel:
 def sizes_of(card: ModelCard) -> tuple[VideoSize, ...]:
     """Return one size of each kind that a card offers: a video and, where frames may be 1, an image.
 
-    One of a kind is enough: compiled blocks take any size, but one frame is code of its own.
+    One of each kind is enough: compiled blocks take any size, but a single frame has compiled code of its own.
     """
     width, height = sides(card.default_size)
     counts = [card.default_frames]

@@ -1,18 +1,18 @@
 """Speed and memory settings of a pipeline, each with a fall-back that says why it fell back.
 
-What is on without asking: both guidance halves in one batch, fused attention (SDPA), caption keys and values computed
+Always on: both guidance halves in one batch, fused attention (SDPA), caption keys and values computed
 once per run, captions kept per prompt, no host synchronisation between steps.
 
 In bfloat16 the weights and activations are bfloat16; softmax, norms, the latents and the update of a step stay float32
 inside the kernels and the loop. The timestep follows the model's `exact_timesteps` (see `stdit3`): the
-released weights get it rounded as they were trained, models of our own get float32.
+released weights get it rounded, as in their training; our own models get float32.
 
 `compile` compiles blocks, not the whole network: spatial blocks share one piece of code and temporal ones another, for
-any batch, length and size at once; on a GPU also those of the spatial decoder, one piece for each pair of widths.
-Everything that jobs vary is run once at the start, so that no job waits for a compiler: guided and unguided steps, with
-a donor and without, videos and images. Captions are padded to a multiple of 16 tokens. `graphs` records the kernels of
-a whole small forward per shape and replays them, for where a GPU waits for launches: images and small clips. Larger
-forwards run compiled, as do steps with reuse or a frame mask.
+any batch, length and size; on a GPU also the blocks of the spatial decoder, with one piece for each pair of widths.
+Every variation that jobs can ask for is run once at the start, so that no job waits for a compiler: guided and unguided
+steps, with and without a donor, videos and images. Captions are padded to a multiple of 16 tokens. `graphs` records the
+kernels of a whole small forward per shape and replays them, for cases where a GPU waits for launches: images and small
+clips. Larger forwards run compiled, as do steps with reuse or a frame mask.
 """
 
 import inspect
@@ -43,12 +43,12 @@ from worker.reuse.donor import CLEAN, Donor
 
 logger = logging.getLogger(__name__)
 
-CAPTION_BUCKET = 16  # tokens: the prompts of a night have ten lengths in such buckets, and ninety without
-MAX_VARIANTS = 64  # of a block's code; what is warmed up makes a dozen, and beyond the limit blocks run uncompiled
-# Norms of 1,152 channels in one go where that is faster; the compiler alone walks rows that long piece by piece.
+CAPTION_BUCKET = 16  # tokens: with buckets a night's prompts have ten different lengths, without them ninety
+MAX_VARIANTS = 64  # of a block's code; the warm-up makes a dozen, and beyond the limit blocks run uncompiled
+# Norms of 1,152 channels in one pass if that is faster; by default the compiler splits rows of that length.
 GPU_COMPILER: dict[str, Any] = {"options": {"triton.multi_kernel": 1}}
 NUM_GRAPHS = 16  # shapes; each holds the keys and values of its caption, up to 0.16 GB
-RECORDED_TOKENS = 8192  # of all rows: above, an H100 computes for longer than a host launches compiled kernels
+RECORDED_TOKENS = 8192  # of all rows: beyond that, an H100 computes for longer than a host launches compiled kernels
 GPU_DECODE_BATCH = 16  # most frames per call of the spatial decoder
 GPU_CHUNKS = 4  # of 17 frames per call of the temporal decoder
 
@@ -59,9 +59,9 @@ class Options:
 
     mode: EngineMode = "off"  # auto: compile on a GPU
     dtype: torch.dtype | None = None  # of transformer and VAE; None = as loaded
-    text: TextPlace = "keep"  # T5 on the device; as its files are; on the CPU between prompts; in 8 bit
-    warm: tuple[VideoSize, ...] = ()  # run once before the first job where blocks are compiled; none = the own size
-    second_device: str | None = None  # makes half of each guided step, with a copy of the transformer
+    text: TextPlace = "keep"  # T5 on the device; in its files' dtype; on the CPU between prompts; in 8 bits
+    warm: tuple[VideoSize, ...] = ()  # run once before the first job if blocks are compiled; none = the own size
+    second_device: str | None = None  # computes half of each guided step, with a copy of the transformer
 
 
 def options(
@@ -73,7 +73,7 @@ def options(
     warm: tuple[VideoSize, ...] = (),
     second_device: str | None = None,
 ) -> Options:
-    """Return the options of plain settings; `auto` is bfloat16, compiled, on a GPU; elsewhere it is what files hold."""
+    """Return the options for plain settings; `auto` is compiled bfloat16 on a GPU, elsewhere the dtype of the files."""
     if mode == "auto":
         mode = "compile" if device.type == "cuda" else "off"
     if dtype == "auto":
@@ -85,13 +85,13 @@ def options(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What was switched on, and what was not and why."""
+    """What was switched on, and what was not, with the reasons."""
 
     applied: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)  # setting -> reason
 
     def told(self) -> dict[str, str]:
-        """Return it as a metrics row keeps it: `on`, or why not."""
+        """Return the outcome as a metrics row keeps it: `on`, or the reason why not."""
         return dict.fromkeys(self.applied, "on") | {name: f"off: {reason}" for name, reason in self.refused.items()}
 
 
@@ -126,7 +126,7 @@ def optimize(pipeline: ChaiPipeline, options: Options, device: torch.device | st
 
 def _place(pipeline: ChaiPipeline, options: Options, device: torch.device) -> None:
     for module in (pipeline.transformer, pipeline.vae):
-        nn.Module.to(module, device=device, dtype=options.dtype)  # the method of diffusers warns about every dtype
+        nn.Module.to(module, device=device, dtype=options.dtype)  # diffusers' own `to` warns about every dtype
     if device.type == "cuda" and options.dtype is not None and options.text != "exact":
         pipeline.text_encoder.to(options.dtype)
     if options.text == "offload":
@@ -145,19 +145,19 @@ def _join_gelu(transformer: STDiT3, device: torch.device) -> None:
 
 
 def join_gelu(blocks: Iterable[nn.Module], device_type: str) -> None:
-    """Let the products before a GELU apply it, on devices of this type."""
+    """Let the matrix products before a GELU apply it too, on devices of this type."""
     for part in (part for block in blocks for part in block.modules() if isinstance(part, Mlp)):
         part.joined_on = device_type
 
 
 @torch.no_grad()
 def check_gelu(device: torch.device, dtype: torch.dtype) -> None:
-    """Raise RuntimeError where `linear_gelu` does not give the tanh form, which the network was trained with.
+    """Raise RuntimeError if `linear_gelu` does not give the tanh form, with which the network was trained.
 
-    Both forms are within .0005 of each other, less than a product in half precision rounds by near 1. So it must be
-    near the tanh form, and nearer to it than to the exact one where the form is what tells: below 0.
+    Both forms are within .0005 of each other, less than the rounding error of a half-precision product near 1. So the
+    result must be near the tanh form, and nearer to it than to the exact form below 0, where the two can be told apart.
     """
-    x = torch.linspace(-4, 4 - 1 / 32, 256, device=device).view(16, 16)  # no number that bfloat16 would round
+    x = torch.linspace(-4, 4 - 1 / 32, 256, device=device).view(16, 16)  # numbers that bfloat16 holds exactly
     layer = nn.Linear(16, 16, device=device, dtype=dtype)
     nn.init.eye_(layer.weight)
     nn.init.zeros_(layer.bias)
@@ -168,7 +168,7 @@ def check_gelu(device: torch.device, dtype: torch.dtype) -> None:
 
 
 def _share(pipeline: ChaiPipeline, options: Options) -> None:
-    """Let a second device make half of each guided step."""
+    """Let a second device compute half of each guided step."""
     if options.mode == "graphs":
         raise RuntimeError("a recording has the kernels of one device; set the engine's mode to compile")
     transformer, device = pipeline.transformer, torch.empty(0, device=options.second_device).device
@@ -179,10 +179,10 @@ def _share(pipeline: ChaiPipeline, options: Options) -> None:
 
 
 def _compile(pipeline: ChaiPipeline, sizes: tuple[VideoSize, ...]) -> None:
-    """Compile the blocks for every shape, by what jobs may ask for; raise what a compiler raises.
+    """Compile the blocks for all shapes that jobs may ask for; the compiler's errors are not caught.
 
-    Sizes are free from the start (`dynamic`) and independent of each other: that a batch of two and two latent frames
-    are the same number says nothing of the next job.
+    Sizes are variable from the start (`dynamic`) and independent of each other: if a batch of two meets two latent
+    frames in one job, they need not be equal in the next.
     """
     transformer, network = pipeline.transformer, pipeline.network
     blocks = [*transformer.blocks, *(network.copy.blocks if isinstance(network, OnTwoDevices) else ())]
@@ -195,14 +195,14 @@ def _compile(pipeline: ChaiPipeline, sizes: tuple[VideoSize, ...]) -> None:
 
 
 def compile_decoder(pipeline: ChaiPipeline, sizes: tuple[VideoSize, ...]) -> None:
-    """Compile the blocks of the spatial decoder likewise."""
+    """Compile the blocks of the spatial decoder in the same way."""
     _compile_parts(decoder_blocks(pipeline.vae), pipeline.transformer.device, lambda: warm_up_decoder(pipeline, sizes))
 
 
 def _compile_parts(parts: Sequence[nn.Module], device: torch.device, run: Callable[[], None]) -> None:
-    """Compile parts as they are run; where that fails, they stay as they were."""
+    """Compile parts when they run; if that fails, leave them as they were."""
     take_sizes_apart()
-    # Traced, einops would read its patterns, for a third of the time.
+    # If einops were traced, parsing its patterns would take a third of the time.
     torch.compiler.allow_in_graph(rearrange)  # type: ignore[no-untyped-call]
     own = GPU_COMPILER if device.type == "cuda" else {}
     for part in parts:
@@ -216,10 +216,10 @@ def _compile_parts(parts: Sequence[nn.Module], device: torch.device, run: Callab
 
 
 def decoder_blocks(vae: nn.Module) -> list[nn.Module]:
-    """Return the blocks of a spatial decoder, none of another VAE.
+    """Return the blocks of a spatial decoder; none for another VAE.
 
-    Compiled, a group norm leaves channels last, as convolutions want them. That of torch puts them first: 40 % of the
-    time of decoding on an H100 went into copies back.
+    Compiled, a group norm leaves channels last, as convolutions want them. Torch's own puts them first: 40 % of the
+    decoding time on an H100 went into copying back.
     """
     if not isinstance(vae, OpenSoraVAE):
         return []
@@ -228,7 +228,7 @@ def decoder_blocks(vae: nn.Module) -> list[nn.Module]:
 
 
 def limit_of_variants() -> dict[str, int]:
-    """Return the option of `compile` that raises its limit; nothing where torch is older and has one limit for all."""
+    """Return the option of `compile` that raises its limit; empty for an older torch, which has one limit for all."""
     if "recompile_limit" in inspect.signature(torch.compile).parameters:
         return {"recompile_limit": MAX_VARIANTS}
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MAX_VARIANTS)
@@ -236,15 +236,15 @@ def limit_of_variants() -> dict[str, int]:
 
 
 def take_sizes_apart() -> None:
-    """Let the compiler, in this thread, take no two sizes for the same because they are equal in one job.
+    """Keep the compiler, in this thread, from treating two sizes as one because they are equal in one job.
 
-    Its settings are a thread's own, and a worker loads in another thread than it denoises in.
+    Its settings are per thread, and a worker loads in another thread than it denoises in.
     """
     torch.fx.experimental._config.use_duck_shape = False
 
 
 def warm_up(pipeline: ChaiPipeline, sizes: tuple[VideoSize, ...] = ()) -> None:
-    """Run a step of each kind that compiles code of its own, at each size; none = the pipeline's own."""
+    """Run a step of each kind that has compiled code of its own, at each size; none = the pipeline's own size."""
     for measures in _measures(pipeline, sizes):
         latent = torch.zeros(1, *pipeline.latent_shape(**measures))
         donor = Donor(tensors={CLEAN: latent})
@@ -373,7 +373,7 @@ def _tensors(caption: PackedCaption) -> list[Tensor]:
 
 
 def _is_same(left: PackedCaption | None, right: PackedCaption) -> bool:
-    """Whether two captions are views of the same memory, as those of the steps of one run are."""
+    """Whether two captions are views of the same memory, as in the steps of one run."""
     if left is None:
         return False
     pairs = zip(_tensors(left), _tensors(right), strict=True)
@@ -400,7 +400,7 @@ class Int8Linear(nn.Module):
 
 
 def replace_linears(module: nn.Module, kind: Callable[[nn.Linear], nn.Module]) -> None:
-    """Put `kind(linear)` in the place of every linear layer below `module` whose sides are multiples of 16."""
+    """Replace every linear layer below `module` whose sides are multiples of 16 with `kind(linear)`."""
     for name, child in module.named_children():
         if isinstance(child, nn.Linear):
             if child.in_features % 16 == 0 and child.out_features % 16 == 0:

@@ -1,6 +1,6 @@
 """From prompt to frames: transformer, VAE and text encoder as one diffusers pipeline.
 
-`ChaiPipeline` is called like any diffusers pipeline, or in parts by whoever wants to see the steps:
+`ChaiPipeline` is called like any diffusers pipeline, or in parts to see the steps:
 
     caption = pipeline.encode_prompt(["a corgi surfing a wave"])
     for step in pipeline.steps(caption, pipeline.schedule(num_steps=30), height=240, width=426, num_frames=72, seed=1):
@@ -54,9 +54,9 @@ class ChaiPipeline(DiffusionPipeline):
         vae: OpenSoraVAE or PatchVAE.
         text_encoder, tokenizer: a T5EncoderModel and its tokenizer.
         time_shift: how the model's timesteps depend on size and length (see `worker.models.opensora.schedule`).
-        spacing: of the steps of a run that names none (`SPACINGS` there).
+        spacing: default spacing of the steps (`SPACINGS` there).
         aesthetic_score: appended to every prompt, as the released model was trained; None appends nothing.
-        height, width, num_frames, fps: what a call that names none gets.
+        height, width, num_frames, fps: defaults of a call.
     """
 
     model_cpu_offload_seq = "text_encoder->transformer->vae"  # type: ignore[assignment]  # diffusers declares None
@@ -88,7 +88,7 @@ class ChaiPipeline(DiffusionPipeline):
             num_frames=num_frames,
             fps=fps,
         )
-        self.schedule()  # raises ValueError for a time shift or a spacing that there is not
+        self.schedule()  # raises ValueError for an unknown time shift or spacing
         for module in (transformer, vae, text_encoder):
             module.requires_grad_(False).eval()
         self.network: Any = transformer  # what the steps call; `optimization` may put a faster one here
@@ -98,8 +98,8 @@ class ChaiPipeline(DiffusionPipeline):
     def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike[str], **kwargs: Any) -> "ChaiPipeline":
         """Load a saved pipeline, or the released Open-Sora 1.2 by the name or folder of its transformer.
 
-        Takes the arguments of diffusers (`revision`, `dtype` or as it was called before `torch_dtype`, ...). A folder,
-        or what a repository holds, is checked before anything is loaded: weights.ModelFilesError names what is missing,
+        Takes the arguments of diffusers (`revision`, `dtype` or its older name `torch_dtype`, ...). A folder or the
+        files of a repository are checked before anything is loaded: weights.ModelFilesError names what is missing,
         truncated or foreign.
         """
         source = str(pretrained_model_name_or_path)
@@ -115,7 +115,7 @@ class ChaiPipeline(DiffusionPipeline):
         return loaded
 
     def schedule(self, num_steps: int = 30, guidance_scale: float = 7.0, **options: Any) -> Schedule:
-        """A schedule with this model's time shift and spacing, where `options` name no others."""
+        """A schedule with this model's time shift and spacing, unless `options` name others."""
         own = {"time_shift": self._own.time_shift, "spacing": self._own.spacing}
         return Schedule.of(num_steps, guidance_scale, own | options)
 
@@ -136,7 +136,7 @@ class ChaiPipeline(DiffusionPipeline):
         width: int | None = None,
         num_frames: int | None = None,
     ) -> Tensor:
-        """The noise (B, C, T, h, w) that the seeds stand for, one video each, in the transformer's dtype.
+        """The noise (B, C, T, h, w) of the seeds, one video each, in the transformer's dtype.
 
         Drawn on the CPU, so that a seed means the same noise on every device.
         """
@@ -148,7 +148,7 @@ class ChaiPipeline(DiffusionPipeline):
     def latent_shape(
         self, *, height: int | None = None, width: int | None = None, num_frames: int | None = None
     ) -> tuple[int, int, int, int]:
-        """Channels, frames, height and width of one latent. Raises ValueError for a size that cannot be made."""
+        """Channels, frames, height and width of one latent. Raises ValueError for an impossible size."""
         height, width, num_frames = self._size(height, width, num_frames)
         if isinstance(self.vae, OpenSoraVAE) and self._own.time_shift == "opensora":
             check_size(height, width, num_frames)
@@ -179,7 +179,7 @@ class ChaiPipeline(DiffusionPipeline):
             schedule: number of steps, guidance and spacing.
             height, width, num_frames, fps: pixels, frames and frames per second; None = the pipeline's own.
             seed: of the initial noise, one for each prompt.
-            noise: (B, C, T, h, w) in place of the seed's, or the latent that enters step `start`.
+            noise: (B, C, T, h, w) instead of the seed's, or the latent that enters step `start`.
             negative: captions that guidance leads away from; None = the model's null caption.
             hooks, network, frame_mask, start, generator: see `worker.models.opensora.sampler.denoise`.
         """
@@ -210,7 +210,7 @@ class ChaiPipeline(DiffusionPipeline):
     def decode_parts(self, latents: Tensor, num_frames: int) -> Iterator[Frames]:
         """The same frames in order, a few at a time, for writing while decoding goes on.
 
-        Raises FloatingPointError where the decoder runs out of its numbers: rounded, that would be black.
+        Raises FloatingPointError if values of the decoder are not finite: rounded, they would be black.
         """
         latents = latents[None] if latents.dim() == 4 else latents
         if len(latents) != 1:
@@ -294,7 +294,7 @@ class ChaiPipeline(DiffusionPipeline):
 
     @property
     def clip_shape(self) -> tuple[int, int, int, int]:
-        """The shape of its clips where nothing else is asked for: (T, H, W, 3)."""
+        """The default shape of its clips: (T, H, W, 3)."""
         return self._own.num_frames, self._own.height, self._own.width, 3
 
     @property

@@ -54,7 +54,7 @@ def stdit3_tiny_config() -> dict[str, Any]:
 
 
 def tiny_transformer(seed: int = 0) -> STDiT3:
-    """Build the tiny transformer with random weights, all of them non-zero so that no part of it is silent."""
+    """Build the tiny transformer with random weights, all of them non-zero so that every part has an effect."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         transformer: STDiT3 = STDiT3(**stdit3_tiny_config())
@@ -64,7 +64,7 @@ def tiny_transformer(seed: int = 0) -> STDiT3:
 
 
 def redraw(model: torch.nn.Module) -> None:
-    """Draw every trainable parameter anew: weights by fan-in, biases near zero, gains near one."""
+    """Redraw every trainable parameter: weights by fan-in, biases near zero, gains near one."""
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
@@ -89,11 +89,11 @@ def tiny(seed: int = 0) -> ChaiPipeline:
         )
     defaults: dict[str, Any] = {"height": 32, "width": 32, "num_frames": 17, "fps": 8, "time_shift": "none"}
     pipeline = ChaiPipeline(transformer, vae, text_encoder, tokenizer, **defaults)
-    pipeline.captions.cuts = False  # its eight letters say nothing about a prompt
+    pipeline.captions.cuts = False  # its limit of eight letters would cut every prompt
     return pipeline
 
 
 def letter_tokenizer() -> T5Tokenizer:
-    """Build a tokenizer that needs no file: one token a letter, digit or blank."""
+    """Build a tokenizer that needs no file: one token per letter, digit or blank."""
     special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
     return T5Tokenizer(vocab=[*special, *((letter, -3.0) for letter in ascii_lowercase + digits)], extra_ids=0)

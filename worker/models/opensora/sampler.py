@@ -29,7 +29,7 @@ class Caption(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditioning:
-    """The size of the video as the network is told."""
+    """The size of the video, as given to the network."""
 
     height: int  # pixels
     width: int  # pixels
@@ -101,7 +101,7 @@ class _Frames:
 
     def enter(self, latents: Tensor, timestep: float) -> tuple[Tensor, Tensor]:
         """Return the latents with noise on the frames that start now, and the frames in generation, bool (B, T)."""
-        noise = self._renoise(latents)  # drawn at every step, used or not, as the released program does
+        noise = self._renoise(latents)  # drawn at every step, used or not, as in the released program
         active = self._levels >= timestep
         starting = (active & ~self._seen)[:, None, :, None, None]
         self._seen = active
@@ -132,12 +132,12 @@ def denoise(
     Args:
         transformer: the velocity field.
         noise: (B, C, T, H, W); with `start` > 0, the latent that enters that step.
-        caption: text features; the null half of guidance is cut by the prompt's mask, as the released model was.
+        caption: text features; the null half of guidance is cut by the prompt's mask, as in the released program.
         schedule: timesteps and guidance.
         conditioning: size, length and frame rate.
         negative: what guidance leads away from, as many rows as `caption`; None = the stored null caption.
-        hooks: what comes in from outside, in this order, and who watches; none = the plain model to the bit.
-        network: called in place of `transformer`, whose configuration it shares.
+        hooks: change or watch the run, in this order; none = the plain model to the bit.
+        network: called instead of `transformer`, whose configuration it shares.
         frame_mask: (B, T) in 0..1. 1 = generate the frame, 0 = keep what `noise` holds there, between = start to
             generate it at that noise level.
         start: first step to run, 0-based; 0 = the first that the schedule does not skip.

@@ -33,7 +33,7 @@ TimeShift = Literal["opensora", "none"] | float
 SPACINGS: dict[str, Callable[[float], float]] = {
     "uniform": lambda s: 1.0 - s,
     "quadratic": lambda s: 1.0 - s * s,
-    # first half of the steps over the first quarter, then faster and faster (the scheme of Movie Gen, 2410.13720)
+    # first half of the steps over the first quarter, then ever larger ones (the scheme of Movie Gen, 2410.13720)
     "linear_quadratic": lambda s: 1.0 - s / 2 if s < 0.5 else 1.0 - s / 2 - (s - 0.5) ** 2 * 2,
 }
 
@@ -51,12 +51,12 @@ class Schedule:
     spacing: Spacing = "uniform"
     time_shift: TimeShift = "opensora"  # r by size and length as Open-Sora, none (r = shift), or r = this number
     is_discrete: bool = False  # round tau to whole timesteps before the shift
-    levels: Sequence[float] | None = None  # tau of each step, 1 at noise, in place of a spacing; the shift comes after
-    guidance_scales: Sequence[float] | None = None  # of each step, in place of guidance_scale and its exceptions
+    levels: Sequence[float] | None = None  # tau of each step, 1 at noise, instead of a spacing; shifted afterwards
+    guidance_scales: Sequence[float] | None = None  # of each step, instead of guidance_scale and its exceptions
 
     @classmethod
     def of(cls, num_steps: int, guidance_scale: float, options: Mapping[str, Any]) -> "Schedule":
-        """Return the schedule of a plan's options; raise ValueError for one that there is not, or of another kind."""
+        """Return the schedule of a plan's options; raise ValueError for an unknown option or one of the wrong kind."""
         known = [field.name for field in fields(cls) if field.name not in ("num_steps", "guidance_scale")]
         for name in options:
             if name not in known:
@@ -85,7 +85,7 @@ class Schedule:
             raise ValueError(f"unguided_steps {self.unguided_steps} is below 0; use 0 to guide every step")
 
     def _check_steps(self) -> None:
-        """Check what is given for each step."""
+        """Check the values given for each step."""
         for name in ("levels", "guidance_scales"):
             values = getattr(self, name)
             if values is not None and len(values) != self.num_steps:

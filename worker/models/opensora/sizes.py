@@ -1,4 +1,4 @@
-"""Sizes that Open-Sora 1.2 knows by name, what the network sees of a size, and which sizes are legal.
+"""The named sizes of Open-Sora 1.2, what the network makes of a size, and which sizes are legal.
 
 Aspect ratios are written height:width, so "9:16" is landscape.
 """
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from worker.models.video_model import RequestError
 
-IMAGE_FPS = 120  # what the network was told about single frames
-FRAMES_PER_CHUNK = 17  # the VAE looks at 17 frames at a time ...
-LATENTS_PER_CHUNK = 5  # ... and makes 5 latent frames of them
+IMAGE_FPS = 120  # what the network was trained with for single frames
+FRAMES_PER_CHUNK = 17  # the VAE encodes 17 frames at a time
+LATENTS_PER_CHUNK = 5  # into 5 latent frames
 SPATIAL_FACTOR = 8
 TEMPORAL_FACTOR = 4
 PATCH = 2  # one token covers 2 x 2 latent values

@@ -1,6 +1,7 @@
-"""A small VAE that is trained: 4 x 8 x 8 pixels of a clip become one vector of a latent.
+"""A small trained VAE: 4 x 8 x 8 pixels of a clip become one latent vector.
 
-Pixels come and go in blocks of 2 x 4 x 4, because convolutions over single pixels would be most of the work on a CPU.
+Pixels enter and leave in blocks of 2 x 4 x 4, because convolutions over single pixels would be most of the work on a
+CPU.
 Convolutions alternate between space and time. Each residual branch normalises what it reads over channels, one
 position at a time: without that, training fell apart at useful learning rates.
 """
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
-from diffusers.models.modeling_utils import ModelMixin  # noqa: F401  # diffusers looks here for a class it can load
+from diffusers.models.modeling_utils import ModelMixin  # noqa: F401  # diffusers looks in this module for it
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -21,14 +22,14 @@ _TIME, _SPACE = 4, 8  # frames and pixels along a side of one position of a late
 
 
 class MixBlock(nn.Module):
-    """Normalise - convolution over space - SiLU - convolution over time, added to what came in, (B, C, T, H, W)."""
+    """Normalise - convolution over space - SiLU - convolution over time, added to the input, (B, C, T, H, W)."""
 
     def __init__(self, width: int):
         super().__init__()
         self.space = nn.Conv3d(width, width, (1, 3, 3), padding=(0, 1, 1))
         self.time = nn.Conv3d(width, width, (3, 1, 1), padding=(1, 0, 0))
         nn.init.zeros_(self.time.weight)
-        nn.init.zeros_(self.time.bias)  # type: ignore[arg-type]  # there is one
+        nn.init.zeros_(self.time.bias)  # type: ignore[arg-type]  # it has a bias
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = x + self.time(F.silu(self.space(_normalised(x))))
@@ -43,8 +44,8 @@ def _normalised(x: Tensor) -> Tensor:
 class SmallVAE(Autoencoder):
     """A trained VAE of at most two million parameters for clips of few frames and pixels.
 
-    `mean` and `std` (one value per latent channel) normalise the latents. Nothing is drawn while encoding: latents
-    are kept apart from each other by noise that is added in training only.
+    `mean` and `std` (one value per latent channel) normalise the latents. Encoding draws no noise; noise that is added
+    in training only keeps latents apart from each other.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]

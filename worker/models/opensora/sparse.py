@@ -1,9 +1,9 @@
-"""STDiT3 over some of its tokens: what a forward leaves out keeps the keys and values of the last full one.
+"""STDiT3 over some of its tokens: those left out keep their keys and values from the last full forward.
 
 A full forward (`active` is None) is the plain network to the bit, and keeps the keys and values of its self-attention.
-A sparse one carries the active tokens (B, 1, N, C) alone through every linear layer. In a spatial block they attend to
+A sparse one carries only the active tokens (B, 1, N, C) through every linear layer. In a spatial block they attend to
 all tokens of their frame, in a temporal block to all frames of their place; the keys and values of the others are those
-of the last full forward of the same run, so they are stale, but of nobody else's.
+of the last full forward of the same run: stale, but never from another run.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ class TokenIndex:
 
     tokens: Tensor  # in the flattened grid
     frames: Tensor
-    column: Tensor  # of the place, among the places that are active at any time
+    column: Tensor  # of the place, among the places that are active in any frame
     places: Tensor  # (P,) those places
     per_frame: list[int]  # how many tokens of each frame; their sum is N
 
@@ -53,7 +53,7 @@ def tokens_of(cells: Tensor, patch: tuple[int, int]) -> Tensor:
 
 
 def is_usable(computed: Computed, batch: int) -> bool:
-    """Whether a sparse forward can be had: the last full one kept as many rows."""
+    """Whether a sparse forward is possible: the last full one must have kept as many rows."""
     return computed.active is not None and bool(computed.kept) and len(computed.kept[0][0]) >= batch
 
 
@@ -66,7 +66,7 @@ def run_blocks(
     computed: Computed,
     patch: tuple[int, int],
 ) -> Tensor:
-    """Run all blocks over x (B, T, S, C); return it with the active tokens changed, and the others as they came.
+    """Run all blocks over x (B, T, S, C); return it with the active tokens updated and the others unchanged.
 
     patch: latent cells of a token, in height and width. Raises ValueError for active cells of another latent.
     """
@@ -100,7 +100,7 @@ def _all_blocks(
 
 
 def _keeping(rotary: Rotary, computed: Computed) -> Attend:
-    """Attention of all tokens, as the plain network has it; keys and values are kept as (B, T S, H, d)."""
+    """Attention of all tokens, as in the plain network; keys and values are kept as (B, T S, H, d)."""
     table = (rotary[0][:, None, None], rotary[1][:, None, None])  # (T, 1, 1, d)
 
     def attention(block: Block, x: Tensor, number: int) -> Tensor:
@@ -144,7 +144,7 @@ def _within_frames(q: Tensor, k: Tensor, v: Tensor, index: TokenIndex) -> Tensor
 
 
 def _over_frames(q: Tensor, k: Tensor, v: Tensor, index: TokenIndex) -> Tensor:
-    """Each active token over all frames of its place, computed for the places that are active at any time."""
+    """Each active token over all frames of its place, computed for the places that are active in any frame."""
     at = (slice(None), index.frames, index.column)
     queries = q.new_zeros(q.shape[0], k.shape[1], len(index.places), *q.shape[2:])  # (B, T, P, H, d)
     queries[at] = q

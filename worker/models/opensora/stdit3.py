@@ -5,9 +5,9 @@ unchanged. The network alternates spatial blocks (attention inside a latent fram
 across frames at one position); both read the caption.
 
 In bfloat16 the released network was trained and run with parameters, rotary and position frequencies and the
-*timestep* rounded to bfloat16 (above 512 a multiple of 4). The default does the same, because a checkpoint that never
-saw other phases of the fastest sinusoids is best given what it knows; `exact_timesteps=True` in the config keeps the
-timestep in float32 for models that were trained so.
+*timestep* rounded to bfloat16 (above 512 a multiple of 4). The default does the same, because this checkpoint never saw
+other phases of the fastest sinusoids in training; `exact_timesteps=True` in the config keeps the timestep in float32
+for models that were trained that way.
 """
 
 import functools
@@ -77,7 +77,7 @@ class CaptionEmbedder(nn.Module):
 
 
 class FinalLayer(nn.Module):
-    """Last modulation and the projection of each token to its patch."""
+    """The last modulation and the projection of each token to its patch."""
 
     def __init__(self, hidden_size: int, patch_volume: int, out_channels: int) -> None:
         super().__init__()
@@ -141,8 +141,8 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
         _check_config(tuple(patch_size), hidden_size, num_heads)
         self.out_channels = in_channels * 2 if pred_sigma else in_channels
         self.gradient_checkpointing = False
-        self.caption_bucket: int | None = None  # packed captions are padded to a multiple of so many tokens
-        self.tiled_on = "cuda"  # type of device whose attention takes a tile of queries at once
+        self.caption_bucket: int | None = None  # packed captions are padded to a multiple of this many tokens
+        self.tiled_on = "cuda"  # type of device whose attention processes a tile of queries at once
         self.rope = RotaryFrequencies(hidden_size // num_heads)
         self.x_embedder = PatchEmbed((1, patch_size[1], patch_size[2]), in_channels, hidden_size)
         self.t_embedder = ScalarEmbedder(hidden_size)
@@ -181,14 +181,14 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
             timestep: (B,), on the scale 0..1000; (1,) when all rows share it, which spares a kernel at each norm.
             y: text features (B, 1, L, caption_channels), or what `pack_caption` made of them. With
                 `skip_y_embedder`, packed features (1, sum of lengths, hidden_size).
-            mask: (b, L), non-zero = token counts; b divides B. With `skip_y_embedder`, the lengths.
+            mask: (b, L), non-zero = the token counts; b divides B. With `skip_y_embedder`, the lengths.
             fps: frames per second, (b,), repeated over the timesteps; b divides their number.
             height, width: size of the video in pixels (of the first sample, when tensors).
             x_mask: bool (B, T); False = this frame is known and treated as having timestep 0.
             cached: Cache Attention in the blocks that it names; None = the plain model.
-            computed: which tokens the blocks run over; those left out come back as they were embedded, and what is
-                predicted for them means nothing. Goes with neither `cached`, `taps` nor `x_mask`. None = all.
-            change: (B, T, S, C) to add in place of running the blocks (see `lab.baselines.adacache`).
+            computed: which tokens the blocks run over; those left out come back as they were embedded, and their
+                predictions are meaningless. Not together with `cached`, `taps` or `x_mask`. None = all.
+            change: (B, T, S, C) to add instead of running the blocks (see `lab.baselines.adacache`).
             taps: what else to report.
 
         Returns:
@@ -223,8 +223,8 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
         """Project text features and drop the tokens that the mask drops.
 
         Reads the lengths on the host (one synchronisation), so do it once per prompt. With `keep_keys` the keys and
-        values of every block are computed too, and no step repeats them. Nothing kept is a view: compiled code knows
-        views from tensors, and a recording reads copies.
+        values of every block are computed too, and no step repeats them. Nothing kept is a view: compiled code treats
+        views differently, and a recording reads copies.
 
         Raises:
             ValueError: a row of the mask keeps no token.
@@ -332,7 +332,7 @@ class STDiT3(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships 
 
     def _frames(self, x: Tensor) -> Frames:
         rotary = rotary_table(self.rope.freqs, x.shape[1])
-        if x.device.type != self.tiled_on or torch.is_grad_enabled():  # training has a way of its own
+        if x.device.type != self.tiled_on or torch.is_grad_enabled():  # training takes another path
             return Frames(rotary)
         return Frames(rotary, bias_of_heads(self._config.num_heads, x.shape[1], x.dtype, x.device))
 
@@ -404,7 +404,7 @@ def _kept_rows(tokens: Tensor, mask: Tensor | Sequence[int] | None, batch: int) 
 def _pad_rows(rows: list[Tensor], bucket: int | None) -> PackedCaption:
     """Stack rows of different length; shorter rows are padded and masked.
 
-    With a bucket the length is a multiple of it, and the mask always there: what is compiled sees few shapes.
+    With a bucket, the length is a multiple of it and there is always a mask, so that compiled code sees few shapes.
     """
     lengths = [len(row) for row in rows]
     tokens = nn.utils.rnn.pad_sequence(rows, batch_first=True)  # (B, L, C)

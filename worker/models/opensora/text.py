@@ -1,8 +1,8 @@
 """Prompts as tensors: cleaned, tokenised, encoded by T5 once and kept.
 
 The released model reads T5 v1.1 XXL with 300 tokens; a small model brings a T5 of its own size. A prompt is encoded at
-its own length, a tenth of the work at the usual twenty to thirty tokens: T5 masks what is padded and knows only the
-distances of tokens, so their features are the same. Captions are padded with zeros to the model's length, and travel
+its own length, a tenth of the work at the usual twenty to thirty tokens: T5 masks padding and sees only the distances
+between tokens, so their features are the same. Captions are padded with zeros to the model's length, and travel
 with the mask that removes them.
 """
 
@@ -40,12 +40,12 @@ class Caption:
 
 
 def read(tokenizer: Any, prompt: str, *, num_tokens: int) -> str:
-    """The part of a prompt within so many tokens, cleaned, without what the tokenizer has no token for."""
+    """The part of a prompt within the token limit, cleaned, without words that the tokenizer has no token for."""
     return prompt_text.given(tokenizer, prepare_caption(prompt), num_tokens=num_tokens)
 
 
 def reader(pipeline: Path) -> Callable[[str], str]:
-    """What the model in a folder reads of a prompt, by its tokenizer alone: no weights are loaded.
+    """A function that returns what the model in a folder reads of a prompt, by its tokenizer; loads no weights.
 
     Raises OSError when the folder holds no pipeline.
     """
@@ -59,8 +59,8 @@ def reader(pipeline: Path) -> Callable[[str], str]:
 class CaptionEncoder:
     """Encodes prompts one at a time, so that neighbours never change a prompt's features, and keeps the last ones.
 
-    `text_encoder` is a transformers T5EncoderModel in evaluation mode. With `offload` it lives on the CPU and visits
-    `device` for the encoding only, which leaves a 24 GB card free for denoising.
+    `text_encoder` is a transformers T5EncoderModel in evaluation mode. With `offload` it stays on the CPU and
+    moves to `device` only to encode, which leaves a 24 GB card free for denoising.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class CaptionEncoder:
         self.offload = offload
         self.num_kept = num_kept
         self.on_disk = on_disk
-        self.cuts = True  # False: what is behind the limit counts as read
+        self.cuts = True  # False: text beyond the limit counts as read
         self._kept: OrderedDict[str, Tensor] = OrderedDict()  # text -> (tokens, C)
 
     def __call__(self, prompts: Sequence[str]) -> Caption:
@@ -101,12 +101,12 @@ class CaptionEncoder:
 
     @property
     def revision(self) -> str:
-        """What shapes the features of a text, as it is now: weights, their precision, tokenizer and limit."""
+        """A hash of what currently shapes the features of a text: weights, their precision, tokenizer and limit."""
         parts = {"text_encoder": self.text_encoder, "tokenizer": self.tokenizer}
         return revision(parts, {"num_tokens": self.num_tokens})
 
     def read(self, prompt: str) -> str:
-        """The part of a prompt that the model gets: cleaned, and cut behind its last token."""
+        """The part of a prompt that the model gets: cleaned, and cut at its limit of tokens."""
         return read(self.tokenizer, prompt, num_tokens=self.num_tokens) if self.cuts else prepare_caption(prompt)
 
     def forget(self) -> None:
@@ -150,5 +150,5 @@ class CaptionEncoder:
             self.text_encoder.to(self.device)
             yield self.device
         finally:
-            for tensor, data in at_home:  # dropped there, not copied back: nothing has changed
+            for tensor, data in at_home:  # the copy on the device is dropped, not copied back: nothing has changed
                 tensor.data = data

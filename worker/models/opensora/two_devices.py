@@ -1,8 +1,8 @@
-"""One forward on two devices: each has the whole network and makes half of the rows, as those of guidance.
+"""One forward on two devices: each has the whole network and computes half of the rows, such as guidance's halves.
 
-One process and one thread: a GPU is told what to do and works while its caller goes on, so the second is at work when
-the first is told. Where callers wait, as on a CPU, one half is made after the other. Between the devices go latents and
-velocities, and once a run the caption's keys and values; rows of a batch never see each other.
+One process and one thread are enough: launches on a GPU return at once, so the second device is already at work when
+the first gets its half. Where calls block, as on a CPU, one half is computed after the other. Latents and velocities
+travel between the devices, and once a run the caption's keys and values; rows of a batch never see each other.
 """
 
 import copy
@@ -18,16 +18,16 @@ from worker.models.video_model import CachedLatents
 
 
 class OnTwoDevices:
-    """STDiT3 that makes the second half of its rows on another device. In every other way it is the transformer.
+    """STDiT3 that computes the second half of its rows on another device. In every other way it is the transformer.
 
-    What has an odd number of rows (a step without guidance), a frame mask, or tokens that are not computed is made on
-    the first device alone, and so are donors that do not stand for a half or both.
+    A forward with an odd number of rows (a step without guidance), a frame mask, or tokens that are not computed runs
+    on the first device alone, and so does one whose donors are not for the first half or both.
     """
 
     def __init__(self, transformer: STDiT3, device: torch.device) -> None:
         self._transformer = transformer
         self.copy = _copied(transformer, device)
-        self._caption: PackedCaption | None = None  # whose second half is there; held, so that no other takes its place
+        self._caption: PackedCaption | None = None  # whose second half is there; held, so that its memory is not reused
         self._caption_there: PackedCaption | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -73,7 +73,7 @@ class OnTwoDevices:
 
 
 def _copied(transformer: STDiT3, device: torch.device) -> STDiT3:
-    """Return the same network with its tensors on a device, and never two copies on one."""
+    """Return the same network with its tensors on a device; never two copies on one device."""
     tensors = [*transformer.parameters(), *transformer.buffers()]
     there: list[Tensor] = [tensor.detach().to(device) for tensor in tensors]
     is_parameter = [isinstance(tensor, nn.Parameter) for tensor in tensors]
@@ -84,7 +84,7 @@ def _copied(transformer: STDiT3, device: torch.device) -> STDiT3:
 
 
 def _can_be_shared(cached: CachedLatents | None, half: int) -> bool:
-    """Whether the donors are for both halves or for the first, and rows find the same one in their half."""
+    """Whether the donors are for both halves or for the first, and rows keep their donor within their half."""
     if cached is None:
         return True
     return cached.rows in (None, half) and all(half % len(latent) == 0 for latent in cached.latents)

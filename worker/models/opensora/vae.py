@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from worker.models import device as devices
 
-TENSORS_AT_ONCE = 3  # of the widest place of the spatial decoder: what a convolution reads, writes, and the shortcut
+TENSORS_AT_ONCE = 3  # at the widest place of the spatial decoder: a convolution's input, its output, and the shortcut
 # The SDXL layout: 3 -> 4 channels, 8x smaller.
 SPATIAL: dict[str, Any] = {
     "in_channels": 3,
@@ -47,14 +47,14 @@ TEMPORAL: dict[str, Any] = {
 
 
 class _One:
-    """A divisor that leaves a tensor as it is, and costs no kernel."""
+    """A divisor that leaves a tensor as it is and launches no kernel."""
 
     def __rtruediv__(self, dividend: Tensor) -> Tensor:
         return dividend
 
 
 def _divide_by_no_ones(module: nn.Module) -> None:
-    """Spare the blocks of diffusers the division that ends each of them, by a factor that is one in this model."""
+    """Skip the division at the end of each block of diffusers: its factor is one in this model."""
     for part in module.modules():
         for factor in ("output_scale_factor", "rescale_output_factor"):
             if getattr(part, factor, None) == 1.0:
@@ -350,7 +350,7 @@ class OpenSoraVAE(Autoencoder):
         fitting = frames_that_fit(devices.free_bytes(z.device), self._bytes_of_a_frame(z), most=self.decode_batch)
         per_video = max(1, fitting // len(z))
         num_parts = -(-z.shape[2] // per_video)
-        for part in z.tensor_split(num_parts, dim=2):  # about alike: a compiler makes code of its own for one frame
+        for part in z.tensor_split(num_parts, dim=2):  # of similar size: a compiler makes separate code for one frame
             frames = self.spatial_vae.decode(rearrange(part, "b c t h w -> (b t) c h w"))
             yield rearrange(frames, "(b t) c h w -> b c t h w", b=len(z))
 
@@ -370,9 +370,9 @@ class OpenSoraVAE(Autoencoder):
         return torch.cat(decoded, dim=2)
 
     def _bytes_of_a_frame(self, z: Tensor) -> int:
-        """About what one frame of latents (..., h, w) takes at the widest place of the spatial decoder."""
+        """About how many bytes one frame of latents (..., h, w) takes at the widest place of the spatial decoder."""
         spatial: Any = self.spatial_vae.module
-        channels = int(spatial.config.block_out_channels[:2][-1])  # that reach the last block at full size
+        channels = int(spatial.config.block_out_channels[:2][-1])  # of the last block, at full size
         return TENSORS_AT_ONCE * channels * z.shape[-2] * z.shape[-1] * self._reduction**2 * z.element_size()
 
     @property
@@ -394,9 +394,9 @@ class OpenSoraVAE(Autoencoder):
 
 
 def frames_that_fit(free_bytes: int | None, bytes_of_a_frame: int, *, most: int) -> int:
-    """Return how many frames to decode in one call: at most `most`, in half of what is free; at least one.
+    """Return how many frames to decode in one call: at most `most`, in half of the free memory; at least one.
 
-    None is a device that does not say what is free.
+    None stands for a device that does not report its free memory.
     """
     if free_bytes is None:
         return most
@@ -407,8 +407,8 @@ class PatchVAE(Autoencoder):
     """A fixed linear VAE for small models: blocks of pixels (`patch_time` by `patch_space` squared) become channels.
 
     Nothing is learned and, without a projection, nothing is lost. `mean` and `std` (one value per latent channel)
-    normalise the latents. With `num_channels` given, the blocks are projected on that many orthonormal directions
-    (rows of the buffer `projection`, set by `set_projection`), which keeps what lies in their span.
+    normalise the latents. With `num_channels` given, the blocks are projected onto that many orthonormal directions
+    (rows of the buffer `projection`, set by `set_projection`), which keeps only what lies in their span.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -493,6 +493,6 @@ class PatchVAE(Autoencoder):
 
 
 def to_uint8(video: Tensor) -> Tensor:
-    """Frames (B, T, H, W, 3) as uint8 of a video (B, 3, T, H, W): clamp to [-1, 1], to [0, 255], plus 0.5, truncate."""
+    """Frames (B, T, H, W, 3), uint8, of a video (B, 3, T, H, W): clamp to [-1, 1], map to 0..255, add 0.5, truncate."""
     unit = (video.float().clamp(-1, 1) + 1) / 2
     return rearrange((unit * 255 + 0.5).clamp(0, 255).to(torch.uint8), "b c t h w -> b t h w c")

@@ -1,7 +1,7 @@
 """Weight files: what is in them, whether they are whole, and whether they belong to a model.
 
 Only safetensors is ever loaded. A safetensors file is an 8-byte header length, a JSON header with dtype, shape and byte
-range of each tensor, and the bytes; so one read of the header tells whether the file is whole.
+range of each tensor, and the bytes; so reading the header is enough to tell whether the file is whole.
 """
 
 import json
@@ -48,7 +48,7 @@ class TensorInfo:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a model folder, complete according to its index.
+    """The safetensors files of a model folder, checked for completeness against its index.
 
     Raises ModelFilesError if there are none, if a part is missing, or if there is only pickle.
     """
@@ -121,7 +121,7 @@ def load_weights(model: nn.Module, folder: Path, dtype: torch.dtype) -> None:
         except SafetensorError as error:
             raise ModelFilesError(f"{path} cannot be read ({error}); download it again") from error
     state = {key: tensor.to(dtype) if tensor.is_floating_point() else tensor for key, tensor in state.items()}
-    if isinstance(model, ModelMixin):  # knows older names of attention weights
+    if isinstance(model, ModelMixin):  # it knows older names of attention weights
         model._fix_state_dict_keys_on_load(state)  # type: ignore[arg-type]  # any dict will do
     check_keys(model, {key: tuple(tensor.shape) for key, tensor in state.items()}, folder)
     model.load_state_dict(state, assign=True)
@@ -130,7 +130,7 @@ def load_weights(model: nn.Module, folder: Path, dtype: torch.dtype) -> None:
 def check_keys(model: nn.Module, shapes: dict[str, tuple[int, ...]], folder: Path, *, in_parts: bool = False) -> None:
     """Raise ModelFilesError with a summary if these are not the tensors of this model, under current or older names.
 
-    `in_parts`: diffusers is to load them, in several files. It knows older names in a whole file only, and makes up the
+    `in_parts`: diffusers will load them from several files. It knows older names only in a single file, and makes up
     weights that it does not find.
     """
     if isinstance(model, ModelMixin) and not in_parts:
@@ -181,7 +181,7 @@ def convert_pickle(source: Path, target: Path) -> list[Path]:
 
 
 def _safe_name(name: str) -> str:
-    """Return what a pickled file of weights is called as safetensors: by transformers, or by diffusers."""
+    """Return the safetensors name of a pickled file of weights, as transformers or diffusers spells it."""
     stem = name.removesuffix(".bin")
     return (stem if stem.startswith("diffusion_") else stem.replace("pytorch_model", "model")) + ".safetensors"
 
@@ -207,7 +207,7 @@ def _unshared(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Put a file at `target` without a second copy where the disk allows it; leave it where it is there already."""
+    """Put a file at `target`, without a second copy if the disk allows it; leave it alone if it is there already."""
     if target.exists() and target.samefile(source):
         return
     target.unlink(missing_ok=True)
