@@ -1,4 +1,4 @@
-"""What of a prompt a model's text encoder gets: it cleans a text, and cuts it at its limit."""
+"""Which part of a prompt a model's text encoder receives: it cleans a text, and cuts it at its limit."""
 
 import re
 import unicodedata
@@ -9,11 +9,11 @@ from worker.prompts.english import words as w
 from worker.prompts.english.words import Word
 
 _LETTERS = re.compile(r"[^\W_]+")
-_REACH = 30  # words of the encoder's text that are looked through for the next one of the prompt
+_REACH = 30  # words of the encoder's text that are searched for the next word of the prompt
 
 
 def by_model(words: list[Word], text: str | None) -> tuple[list[Word], tuple[str, ...]]:
-    """The words that the model's encoder gets, and those that it does not."""
+    """The words that the model's encoder receives, and those that it does not."""
     if text is None:
         return words, ()
     given = _LETTERS.findall(prompt_syntax.with_named_signs(unicodedata.normalize("NFKC", text)).lower())
@@ -25,7 +25,7 @@ def by_model(words: list[Word], text: str | None) -> tuple[list[Word], tuple[str
         place = _find(given, parts, position) if parts else position
         if place is None:
             unread.append(word.original)
-            kept.append(Word(text=",", lower=",", original=","))  # what stood on both sides was no phrase
+            kept.append(Word(text=",", lower=",", original=","))  # what stood on both sides is not one phrase
         else:
             position = place
             kept.append(word)
@@ -33,7 +33,7 @@ def by_model(words: list[Word], text: str | None) -> tuple[list[Word], tuple[str
 
 
 def words_read(text: str, given: str | None) -> tuple[str, tuple[str, ...]]:
-    """A text without the words that the model's encoder does not get."""
+    """A text without the words that the model's encoder does not receive, and these words."""
     if given is None:
         return text, ()
     words, unread = by_model(w.tokens(text), given)
@@ -41,7 +41,7 @@ def words_read(text: str, given: str | None) -> tuple[str, tuple[str, ...]]:
 
 
 def characters_read(text: str, given: str | None) -> tuple[str, tuple[str, ...]]:
-    """A text without blanks between its words, without the characters that the model's encoder does not get."""
+    """The same, character by character, for a text without blanks between its words."""
     if given is None:
         return text, ()
     kept: list[str] = []
@@ -59,7 +59,7 @@ def characters_read(text: str, given: str | None) -> tuple[str, tuple[str, ...]]
 
 
 def _find(given: Sequence[str], parts: Sequence[str], start: int) -> int | None:
-    """Where the text goes on behind these parts of a word; None if they do not come soon."""
+    """The place after these parts of a word in the encoder's text; None if they do not come soon."""
     for i in range(start, min(start + _REACH, len(given))):
         if given[i] == parts[0] or (i == len(given) - 1 and len(given[i]) > 2 and parts[0].startswith(given[i])):
             return i + 1

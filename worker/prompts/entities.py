@@ -4,12 +4,12 @@
     → red sports car (object) · neon-lit tokyo street (scene) · night (scene);   excluded: person
       style: cinematic, 4k
 
-One step a module: signs and tags come off (`prompt_syntax`), the language is told (`languages`), and what the model's
-encoder does not read is dropped (`encoder_text`). `readers` has a reader for each other language. English becomes words
-(`english.words`, `spelling`), which are tagged (`tagging`); style (`style`) and what must not be seen (`negation`) are
-set aside, attributes move to their noun (`attributes`). The rest is read by one rule: an entity is a run of describing
-words and nouns that ends in a noun (`phrases`, `naming`). A prompt without nouns, or in a language that is not read, is
-one entity as a whole, and the extraction says so. Nothing here raises for any text.
+Each step is a module: prompt syntax is removed (`prompt_syntax`), the language is detected (`languages`), and what the
+model's encoder does not receive is dropped (`encoder_text`). `readers` has readers for other languages. English is
+split into words (`english.words`, `spelling`), which are tagged (`tagging`); style (`style`) and what must not be seen
+(`negation`) are set aside, attributes move to their noun (`attributes`). The rest is read by one rule: an entity is a
+run of describing words and nouns that ends in a noun (`phrases`, `naming`). A prompt without nouns, or in a language
+without a reader, is one entity as a whole, and the extraction says so. No text raises an error.
 """
 
 import re
@@ -34,11 +34,11 @@ __all__ = ["Entity", "EntityKind", "Extraction", "FallbackReason", "extract", "e
 MAX_ENTITIES = 24
 _MAX_CHARS = 8_000
 
-Reads = Callable[[str], str]  # a prompt → the part of it, cleaned and cut, that a model's text encoder gets
+Reads = Callable[[str], str]  # prompt → the text that a model's text encoder receives, cleaned and cut
 
 
 class Extractor(Protocol):
-    """What takes a prompt apart."""
+    """Something that extracts entities from a prompt."""
 
     def __call__(self, prompt: str, *, negative: str = "", reads: Reads | None = None) -> Extraction:
         """Return entities, style and what must not be seen; never raises."""
@@ -47,8 +47,8 @@ class Extractor(Protocol):
 def extract(prompt: str, *, negative: str = "", reads: Reads | None = None) -> Extraction:
     """The entities and the style of a prompt; never raises.
 
-    `negative` is what the request itself asks not to show. `reads` is what the model's encoder makes of the prompt:
-    what it does not get is no entity, and is told in `unread`.
+    `negative` is the negative prompt of the request. `reads` gives the text that the model's encoder receives; words
+    that are not in it become no entity, and are listed in `unread`.
     """
     syntax = prompt_syntax.read(_clean(prompt))
     language = languages.language(syntax.text)
@@ -81,7 +81,7 @@ def extract(prompt: str, *, negative: str = "", reads: Reads | None = None) -> E
 
 
 def _finished(found: Extraction, looks: Iterable[str], negative: str) -> Extraction:
-    """The extraction with what the request's negative prompt excludes, and each entity with its surroundings.
+    """The extraction with what the request's negative prompt excludes, and with its context on each entity.
 
     `looks` are the words of its style in English.
     """
@@ -94,7 +94,7 @@ def _finished(found: Extraction, looks: Iterable[str], negative: str) -> Extract
 def _read_other(
     syntax: prompt_syntax.Prompt, prompt: str, language: str, reader: readers.Reader, reads: Reads | None
 ) -> tuple[Extraction, tuple[str, ...]]:
-    """What a prompt in another language than English names, and the words of its style in English."""
+    """What a prompt in a language other than English names, and the words of its style in English."""
     taken = encoder_text.characters_read if language in readers.WITHOUT_BLANKS else encoder_text.words_read
     text, unread = taken(syntax.text, reads(prompt) if reads else None)
     if not any(char.isalnum() for char in text):
@@ -114,12 +114,12 @@ def _read_other(
     return result, found.looks
 
 
-_IDEOGRAPHIC = (*readers.WITHOUT_BLANKS, "ko", "ru")  # languages whose letters are not those of English
+_IDEOGRAPHIC = (*readers.WITHOUT_BLANKS, "ko", "ru")  # languages in other letters than English
 _ENGLISH_RUN = re.compile(r"(?<![^\s,;.!?，。、；！？:：])[A-Za-z][A-Za-z' ,;.!?&-]*(?![^\s,;.!?，。、；！？:：])")
 
 
 def _read_mixed(text: str, reader: readers.Reader) -> Reading:
-    """What a text in other letters names, with what stands in it in English: "a 熊猫 eating 竹子 in the snow"."""
+    """What a text in other letters names, with its English parts: "a 熊猫 eating 竹子 in the snow"."""
     english = [run for run in _ENGLISH_RUN.findall(text) if _is_english(run)]
     if not english:
         return reader(text)
@@ -136,13 +136,13 @@ def _read_mixed(text: str, reader: readers.Reader) -> Reading:
 
 
 def _is_english(run: str) -> bool:
-    """Whether letters among others are English words; a single one may be style, which every reader knows."""
+    """Whether a run of Latin letters is English; a single word may be style, which every reader knows."""
     word = run.strip(" ,;.!?-&").lower()
     return " " in word or (word.isalpha() and word not in STYLE_WORDS)
 
 
 def _unread(words: tuple[str, ...], language: str) -> Extraction:
-    """Nothing: the model gets no word of the prompt, so that nothing it names is in the video."""
+    """An extraction of nothing: the model receives no word of the prompt, so nothing that it names is in the video."""
     return Extraction(entities=(), fallback_reason=FallbackReason.UNREAD, unread=words, language=language)
 
 
@@ -163,7 +163,7 @@ def _read_english(words: list[Word]) -> tuple[tuple[Entity, ...], tuple[Entity, 
 
 
 def _excluded_by_list(text: str) -> tuple[Entity, ...]:
-    """The things of a list of what must not be seen: "cats, extra fingers"."""
+    """The things in a list of what must not be seen: "cats, extra fingers"."""
     reader = readers.of(languages.language(text))
     if reader is not None:
         found = reader(text)
@@ -181,7 +181,7 @@ def whole_prompt(
     prompt: str, reason: FallbackReason | None = None, *, negative: str = "", reads: Reads | None = None
 ) -> Extraction:
     """The prompt as one entity: the fallback of `extract`, and what whole-prompt reuse compares."""
-    del negative  # NIRVANA compares what was written
+    del negative  # NIRVANA compares what is written
     text = " ".join(_clean(prompt).lower().split())
     entity = Entity(text=text, head=text, kind=EntityKind.PROMPT)
     unread = extract(prompt, reads=reads).unread if reads else ()
@@ -189,7 +189,7 @@ def whole_prompt(
 
 
 def extractor(name: str = "lexicon") -> Extractor:
-    """The extractor of a setting, `lexicon` or `whole_prompt`; ValueError for another name."""
+    """The extractor of a name, `lexicon` or `whole_prompt`. Raises ValueError for any other."""
     extractors: dict[str, Extractor] = {"lexicon": extract, "whole_prompt": whole_prompt}
     if name not in extractors:
         raise ValueError(f"{name!r} is not an entity extractor; use {' or '.join(extractors)}")

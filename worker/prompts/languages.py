@@ -1,6 +1,6 @@
 """Which language a prompt is in, by script and by how common its words are in each language (wordfreq).
 
-English is taken apart by `entities`, eight more by `readers`; what is in another language is compared as a whole.
+English is read by `entities`, eight more languages by `readers`; a prompt in any other is compared as a whole.
 """
 
 import re
@@ -16,14 +16,14 @@ OTHER = "other"  # a script that nothing here reads
 LATIN = ("es", "fr", "de", "pt", "it", "nl", "pl", "tr", "sv", "ro", "id")
 
 _WORD = re.compile(r"[^\W\d_]+")
-_MAX_WORDS = 60  # enough to tell
-_ENOUGH = 3  # words without a capital that tell a language by themselves
+_MAX_WORDS = 60  # enough to decide
+_ENOUGH = 3  # words without a capital that suffice to decide
 _MARKED = 1.0  # what a letter that English lacks adds to the gap of a language that has it
 _MARKS = {"es": "ñ", "pt": "ãõ", "de": "äöüß"}  # accents come with names and borrowed words
-_MAX_GAP = 4.0  # of one word: a single one must not decide
-_MARGIN = 0.6  # mean gap from which on a prompt is not English
-_SURE = 0.9  # the same where a part of the words decides
-_NOT_USED, _COMMON = 2.0, 5.0  # Zipf values between which uses tell languages of one family apart
+_MAX_GAP = 4.0  # of one word, so that no single word decides
+_MARGIN = 0.6  # mean gap from which a prompt is not English
+_SURE = 0.9  # the same if only part of the words decides
+_NOT_USED, _COMMON = 2.0, 5.0  # Zipf values between which frequency tells apart languages of one family
 _LIST_ENDS = 3.0  # Zipf value: rarer words are in none of the small lists
 _SCRIPTS = (
     ("ja", re.compile("[\u3040-\u30ff]")),
@@ -33,7 +33,7 @@ _SCRIPTS = (
 )
 _JAPANESE = frozenset(
     "転駅桜竜図広気売検渋焼働畑込峠塩戦闘楽薬歩沢滝鉄銭関霊顔斉円拡乗県蔵豊臓戸"
-)  # characters of no Chinese
+)  # characters that Chinese does not have
 _LAST_LATIN = 0x24F
 _FOREIGN_SHARE = 0.3  # of the letters
 
@@ -60,7 +60,7 @@ def _weight(char: str) -> int:
 
 
 def _latin(words: Sequence[str], margin: float = _MARGIN) -> str:
-    """English, or the language in which the words are so much commoner that it must be that one."""
+    """English, or the language in which the words are so much commoner that it must be the one."""
     least = margin * max(2, len(words))
     gaps = [sum(found) for found in zip(*map(_gaps, words), strict=True)]  # of each language
     likely = [name for name, gap in zip(LATIN, gaps, strict=False) if gap > least]  # none without words
@@ -68,7 +68,7 @@ def _latin(words: Sequence[str], margin: float = _MARGIN) -> str:
 
 
 def _use(name: str, word: str) -> float:
-    """How much a word is at home in a language; its commonest words, each in several, say no more than others."""
+    """How common a word is in a language, capped: the commonest words belong to several languages."""
     return min(max(frequency(name).get(word, 0.0), _NOT_USED), _COMMON)
 
 

@@ -1,3 +1,3 @@
-"""How much is remembered of what was found of a word: prompts bring new ones for as long as a service runs."""
+"""The size of caches of results by word: prompts bring new words for as long as a service runs."""
 
-MOST_REMEMBERED = 1 << 16  # a function: some 10 MB at most, and more words than are in common use
+MOST_REMEMBERED = 1 << 16  # per function: 10 MB at most, and more words than are in common use

@@ -4,7 +4,7 @@
 
 None of it names a thing that can be seen, and each dialect has its own signs: A1111 and ComfyUI (`(x:1.3) ((x)) [x]`,
 `<lora:…>`, `embedding:…`), compel (`x++`), Midjourney and Pika (`::2`, `--ar`, `-motion`), dynamic prompts (`{a|b}`,
-`__wildcard__`). Nothing here raises for any text.
+`__wildcard__`). No text raises an error.
 """
 
 import html
@@ -26,11 +26,11 @@ from worker.prompts.vocabulary.style import STYLE_HEADS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """A prompt taken apart by its signs, not yet by its words."""
+    """A prompt without its signs, not yet split into words."""
 
-    text: str  # what is to be seen, in plain words
+    text: str  # what should be seen, in plain words
     excluded: tuple[str, ...] = ()  # what it asks not to show: `--no …`, `Negative prompt: …`
-    style: tuple[str, ...] = ()  # what stands behind a label such as "Style:"
+    style: tuple[str, ...] = ()  # what follows a label such as "Style:"
 
 
 def read(prompt: str) -> Prompt:
@@ -43,11 +43,11 @@ def read(prompt: str) -> Prompt:
     return Prompt(text=_without_weights(text), excluded=tuple(map(_without_weights, excluded)), style=tuple(style))
 
 
-_WRAPPED = 60  # characters from which on a line may have been broken for its length
+_WRAPPED = 60  # characters from which a line may have been broken for its length
 
 
 def _lines(text: str) -> Iterator[str]:
-    """The text with a full stop behind each line that stands by itself, as in a list."""
+    """The text with a full stop after each line that stands by itself, as in a list."""
     for line in text.splitlines(keepends=True):
         is_part = len(line) >= _WRAPPED or not line.endswith("\n") or not line.rstrip()[-1:].isalnum()
         yield line if is_part else f"{line.rstrip()} .\n"
@@ -55,11 +55,11 @@ def _lines(text: str) -> Iterator[str]:
 
 # --- what a program wrote ---------------------------------------------------------------------------------------------
 
-_MAX_DEPTH = 8  # of lists and objects in each other
+_MAX_DEPTH = 8  # of nested lists and objects
 
 
 def _out_of_json(text: str) -> str:
-    """The texts of a prompt that is a JSON object or list, each with its label where the label says what it is."""
+    """The texts of a prompt that is a JSON object or list, each with its label if that says what it is."""
     if not text.lstrip().startswith(("{", "[")) or '"' not in text:
         return text
     try:
@@ -76,7 +76,7 @@ _NO_PICTURE = re.compile(r"(?:^|[ _-])(?:model|sampler|scheduler|seed|id|user|ty
 
 
 def _values(found: object, label: str, depth: int) -> Iterator[tuple[str, str]]:
-    """Each text of parsed JSON with the name it stands under; the values of styles as a label would say it."""
+    """Each text in parsed JSON with its key; values of style with the label that marks style."""
     if isinstance(found, str) and not _NO_PICTURE.search(label):
         is_style = _STYLE_LABEL.search(label) and not _UNWANTED.search(label)
         yield label, f"style: {found.replace('.', ',')}" if is_style else found
@@ -152,7 +152,7 @@ def _named(match: re.Match[str]) -> str:
 
 
 _Signs = frozenset[str]  # of which what a pattern looks for has one; none: it may have any
-_MARKUP: tuple[tuple[re.Pattern[str], _Signs], ...] = (  # most prompts have none of the signs
+_MARKUP: tuple[tuple[re.Pattern[str], _Signs], ...] = (  # most prompts have none of these signs
     (_COMMENT, frozenset("<")),
     (_PARTS, frozenset("$")),
     (_CODES, frozenset("[<{")),
@@ -321,7 +321,7 @@ _NUMBERED = re.compile(
 
 
 def _split_labels(text: str) -> tuple[str, list[str]]:
-    """The text without its labels, and the values of those that say how it looks."""
+    """The text without its labels, and the values of labels that say how the video looks."""
     if _OF_LABELS.isdisjoint(text):
         return text, []
     if len(_BRACKETED.findall(text)) > 1:
@@ -385,7 +385,7 @@ def _without_weights(text: str) -> str:
 
 
 def _doubled(match: re.Match[str]) -> str:
-    """One pair of brackets less: what remains is emphasis to the last pair."""
+    """Removes one pair of brackets: what remains is emphasis down to the last pair."""
     inner = next(group for group in match.groups() if group is not None)
     return f"({inner}:1)"
 
@@ -400,7 +400,7 @@ def _unwrapped(match: re.Match[str]) -> str:
     return f" , {inner} , "
 
 
-_LAST_OF_LATIN = "\u2e7f"  # from here on scripts without blanks
+_LAST_OF_LATIN = "\u2e7f"  # from here on, scripts without blanks
 _NEXT_WORD = re.compile(r" ?([^\W\d_]+)")
 
 

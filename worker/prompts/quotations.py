@@ -1,9 +1,9 @@
-"""What a prompt wants written or said: the letters of a sign, the words of a dialogue show nothing of what they name.
+"""What a prompt wants written or said: letters on a sign and words of a dialogue do not show what they name.
 
     'a mug labelled "whale" on a shelf'  →  'a mug labelled  on a shelf'
 
-Only what a word in front or behind calls written or said is taken: quotation marks also stand around things, whole
-prompts and names. Nothing here raises for any text.
+Only what a word before or after it calls written or said is removed: quotation marks also stand around things, whole
+prompts and names. No text raises an error.
 """
 
 import re
@@ -37,7 +37,7 @@ _WRITTEN = (
     r"(?:written|printed|painted|embroidered|carved|engraved|spelled|spelt|stitched|tattooed|scrawled|sprayed|etched)\b"
     r"|in (?:\w+ ){0,3}letters\b|(?:\w+ )?(?:geschrieben|écrit|escrito|scritto)\b"
 )
-# Chinese, Japanese and Korean: in front 写着 写有 名叫 说, behind と書かれた という 라고 적힌
+# Chinese, Japanese and Korean: before 写着 写有 名叫 说, after と書かれた という 라고 적힌
 _SAYS_EAST = r"写着|写有|写上|寫著|寫有|印着|印有|刻着|标有|標有|字样为|名叫|名为|叫做|说|說|喊"
 _WRITTEN_EAST = (
     r"(?:と|って)?(?:書|描|記|印刷|刺繍|刻)(?:か|さ|ま)|という|と(?:言|叫|話|名付け)"
@@ -54,7 +54,7 @@ _BEFORE = re.compile(rf"{_QUOTE}(?=\s{{0,3}}(?:{_WRITTEN}|{_WRITTEN_EAST}))", re
 _PICTURE = re.compile(
     r"\b(?:video|clip|film|movie|animation|scene|short|picture|image|photo|painting)s?\s(?:\w+\s)?$", re.I
 )
-# a sign that says free fish: up to where the sentence goes on
+# "a sign that says free fish": up to where the sentence goes on
 _SIGNS = (
     "sign|signs|banner|billboard|poster|plaque|board|placard|sticker|card|label|screen|note|badge|shirt|t-shirt|tshirt|cap"
     "|hat|mug|cake|text|tattoo|graffiti|letter|display|headline"
@@ -86,6 +86,6 @@ def without(text: str) -> str:
 
 
 def _kept(match: re.Match[str]) -> str:
-    """What stays of a cue and its quotation: all where a picture is called by what it shows."""
+    """What is kept of a cue and its quotation: everything if a picture is named by what it shows."""
     is_picture = match["cue"] and _PICTURE.search(match.string, max(0, match.start() - 30), match.start())
     return match[0] if is_picture else match["cue"] or " "

@@ -1,4 +1,4 @@
-"""How much of a picture an entity is. Any prompt may have a hand, a person, a look: what they share says nothing."""
+"""How much of a picture an entity is. Any prompt may name a hand, a person, a look: sharing these means little."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ from worker.prompts.vocabulary.lists import word_set
 from worker.prompts.vocabulary.people import BODY_PARTS, PERSONS
 
 FULL = 1.0
-PERSON = 0.4  # somebody of whom no more is said
+PERSON = 0.4  # somebody who is not described
 LITTLE = 0.2
 
-# What hits were found to rest on that no picture shows, or every one does.
+# Nouns that hits were found to rest on although no picture shows them, or every picture does.
 _VAGUE = word_set(
     "accent adaptation appearance artifact attack base blend chaos collection corner corruption creation date despair "
     "display end epic exhibition fantasy fission flux fun fusion home icon issue meeting metamorphosis offset outline "
@@ -19,12 +19,12 @@ _VAGUE = word_set(
     "variation vision way"
 )
 _LITTLE = BODY_PARTS | GENERIC | ABSTRACT | UNSEEN | SEEN_WHEN_DESCRIBED | _VAGUE
-_NEVER_MUCH = BODY_PARTS | ABSTRACT | UNSEEN | SEEN_WHEN_DESCRIBED | _VAGUE  # whatever describes it
+_NEVER_MUCH = BODY_PARTS | ABSTRACT | UNSEEN | SEEN_WHEN_DESCRIBED | _VAGUE  # whatever describes them
 _TELLS = frozenset(word for name, group in CONFLICT_GROUPS.items() if name not in ("number", "size") for word in group)
 
 
 def weight(head: str, attributes: Sequence[str]) -> float:
-    """The weight of a noun with what describes it, 0 to 1."""
+    """The weight of a noun with its description, 0 to 1."""
     is_described = any(word in _TELLS for word in attributes)
     if head in _LITTLE:
         return PERSON if is_described and head not in _NEVER_MUCH else LITTLE

@@ -1,7 +1,7 @@
-"""The classes of looks that words of style name, and which exclude each other: a drawing is no donor for a photograph.
+"""Classes of looks that words of style name, some of which exclude each other: a drawing is no donor for a photograph.
 
-A class is a path, "drawn/flat/anime": what it is in general stands before what it is in particular. Classes of one
-aspect (medium, tone, mood) exclude each other unless one is the other in general: anime is drawn, and no watercolour.
+A class is a path from the general to the particular, "drawn/flat/anime". Classes of one aspect (medium, tone, mood)
+exclude each other unless one contains the other: anime is drawn, and is no watercolour.
 """
 
 import re
@@ -49,12 +49,12 @@ CLASSES = _words(
         "comedy": "comedy sitcom kawaii cute romcom wholesome",
     }
 )
-# What tells the medium only where nothing else does: "animated" alone is drawn, a film alone is filmed.
+# Words that decide the medium only if nothing else does: "animated" alone is drawn, a film alone is filmed.
 _WEAK_CLASSES = (
     _words({"drawn": "animated animation animations disney toon"}),
     _words({"photo": "film films movie movies cinema filmed"}),
 )
-# Of these one look at a thing tells the look of the whole: "a cartoon dog in a park".
+# If one of these describes a thing, the whole looks that way: "a cartoon dog in a park".
 _OF_A_THING = word_set(
     "cartoon cartoonish anime manga chibi animated claymation pixelart pixel-art voxel photorealistic hyperrealistic "
     "hyper-realistic"
@@ -83,7 +83,7 @@ def is_look(text: str) -> bool:
 
 
 def exclude(ours: Collection[str], theirs: Collection[str]) -> bool:
-    """Whether two looks exclude each other: of an aspect that both name, no class of one is one of the other."""
+    """Whether two looks exclude each other: both name an aspect, but no class of one contains one of the other."""
     for aspect in _ASPECTS:
         a, b = (_of(aspect, names) for names in (ours, theirs))
         if a and b and not any(_is_kind_of(x, y) or _is_kind_of(y, x) for x in a for y in b):
@@ -92,7 +92,7 @@ def exclude(ours: Collection[str], theirs: Collection[str]) -> bool:
 
 
 def _looks(text: str) -> Iterator[str]:
-    """The words of a text, alone and joined with those behind them."""
+    """The words of a text, alone and joined with those after them."""
     words = _WORD.findall(text.lower())
     for i in range(len(words)):
         for length in range(1, _LONGEST + 1):

@@ -11,13 +11,13 @@ from worker.prompts.vocabulary.people import PERSONS
 Json = dict[str, Any]  # Any: decoded JSON
 
 WITH, WITHOUT, STYLE = "with:", "without:", "style:"  # marks of a prompt that each of its entities carries
-LOOKS = "looks:"  # and how its things look, "looks:jeep:red": what another look of the same noun contradicts
-LANGUAGE = "language:"  # mark of what a prompt in another language than English names
-MOTION, THINGS = "motion:", "things:"  # and those of its layout: what moves how, the number of things,
+LOOKS = "looks:"  # how its things look, "looks:jeep:red"; contradicted by another look of the same noun
+LANGUAGE = "language:"  # mark of entities of a prompt in a language other than English
+MOTION, THINGS = "motion:", "things:"  # marks of its layout: what moves how, the number of things,
 SCENE_COLOUR = "scene-colour:"  # and the colours of its scene
 OPAQUE = "opaque:"  # mark of an entity whose words its embedder does not know
 MAX_MARKS = 32
-LEAST_SEEN = 0.5  # weight of a thing whose looks tell two pictures apart
+LEAST_SEEN = 0.5  # least weight of a thing whose looks can tell two pictures apart
 _COLOURS = CONFLICT_GROUPS["colour"].keys() | COLOURS_OF_HAIR.keys()
 _LOOKS = frozenset(word for group in CONFLICT_GROUPS.values() for word in group)
 NUMBERS = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9"}
@@ -26,7 +26,7 @@ NUMBERS = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seve
 class EntityKind(StrEnum):
     """What part of the picture an entity is."""
 
-    OBJECT = "object"  # a thing that acts or stands in front
+    OBJECT = "object"  # a thing that acts or stands in the foreground
     SCENE = "scene"  # the place, background, weather or time of day
     PROMPT = "prompt"  # the whole prompt: no entity was found in it, or whole prompts are compared
 
@@ -35,9 +35,9 @@ class FallbackReason(StrEnum):
     """Why the whole prompt stands in for its entities."""
 
     NO_NOUNS = "no_nouns"  # nothing in it names a thing or a place
-    NOT_ENGLISH = "not_english"  # a language that is not taken apart
+    NOT_ENGLISH = "not_english"  # a language without a reader
     EMPTY = "empty"  # no words at all
-    UNREAD = "unread"  # the model's text encoder gets none of its words
+    UNREAD = "unread"  # the model's text encoder receives none of its words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,29 +45,29 @@ class Entity:
     """A thing or place that a prompt names."""
 
     text: str  # lower case, no determiner, no count, head in the singular: "red sports car"
-    head: str  # the noun that the phrase is about, in English where its English word is known: "car"
+    head: str  # the noun that the phrase is about, in English if its English word is known: "car"
     attributes: tuple[str, ...] = ()  # the other words, and the count that `text` dropped: ("two", "red", "sports")
     kind: EntityKind = EntityKind.OBJECT
     context: tuple[str, ...] = ()  # marks of the whole prompt: "with:beach", "without:person", "language:fr"
-    weight: float = 1.0  # how much of a picture it is, 0 to 1: a hand, a person, a hope say little of what is seen
-    is_opaque: bool = False  # the embedder does not know its words: it is the same as equal text only
-    is_single: bool = False  # an article says that it is one: "a bird", "un pájaro", 一只鸟
+    weight: float = 1.0  # how much of a picture it is, 0 to 1: a hand, a person, a hope are little of it
+    is_opaque: bool = False  # the embedder does not know its words: it matches equal text only
+    is_single: bool = False  # an article says that there is one: "a bird", "un pájaro", 一只鸟
 
     @property
     def count(self) -> int:
-        """How many of it there are, as far as a number says so; a crowd without one is one thing."""
+        """How many of it there are if a number says so, else one; so is a crowd without a number."""
         numbers = (NUMBERS.get(word, word) for word in self.attributes)
         return next((int(number) for number in numbers if number.isascii() and number.isdigit()), 1)
 
     @property
     def noun(self) -> str:
-        """Its head without a colour that is one word with it: 黑猫, a black cat, is a cat (猫)."""
+        """Its head without a colour that is part of the same word: 黑猫, a black cat, is a cat (猫)."""
         signs = {word[0] for word in self.attributes if not word.isascii()}
         return self.head[1:] if len(self.head) > 1 and self.head[0] in signs else self.head
 
     @property
     def looks(self) -> tuple[str, ...]:
-        """What another look of the same thing would contradict: its colour, number, age; of a hand it tells nothing."""
+        """What contradicts another look of the same thing: its colour, number, age. Empty for a hand."""
         if self.head in COLOURED_PARTS:
             return tuple(COLOURS_OF_HAIR.get(word, word) for word in self.attributes if word in _COLOURS)
         is_seen = self.weight >= LEAST_SEEN or self.head in PERSONS
@@ -78,12 +78,12 @@ class Entity:
 
     @property
     def stored_attributes(self) -> tuple[str, ...]:
-        """What is stored of it beside text and head: attributes and marks."""
+        """What is stored besides text and head: attributes and marks."""
         return (*self.attributes, *self.context, *((OPAQUE,) if self.is_opaque else ()))
 
     @property
     def lookup_text(self) -> str:
-        """What is embedded: the text with, in English, one word for each colour, size, age and pattern."""
+        """What is embedded: the text, in English with one word for all synonyms of a colour, size, age or pattern."""
         if any(mark.startswith(LANGUAGE) for mark in self.context):
             return self.text
         return " ".join(SYNONYMS.get(word, word) for word in self.text.split())
@@ -128,9 +128,9 @@ class Extraction:
     style: tuple[str, ...] = ()  # camera, style and quality words; never looked up
     fallback_reason: FallbackReason | None = None  # set: the only entity is the whole prompt
     excluded: tuple[Entity, ...] = ()  # what must not be seen: never lends, never matches
-    unread: tuple[str, ...] = ()  # words that the model's text encoder does not get: cleaned away, or behind its limit
+    unread: tuple[str, ...] = ()  # words that the text encoder does not receive: cleaned away, or past its limit
     language: str = "en"
-    motion: tuple[str, ...] = ()  # what moves how, one word for each: "go", "left"; no entity, but of the layout
+    motion: tuple[str, ...] = ()  # what moves how, one word for each: "go", "left"; part of the layout
 
     def knowing(self, is_known: Sequence[bool]) -> Self:
         """The extraction with each entity marked whose words the embedder does not know."""
@@ -152,7 +152,7 @@ class Extraction:
         return replace(self, entities=tuple(replace(entity, context=context) for entity in self.entities))
 
     def _layout_marks(self) -> tuple[str, ...]:
-        """How many things there are, what moves how, and before what: what two prompts of one layout have in common."""
+        """How many things there are, how they move, and colours of the scene: what prompts of one layout share."""
         things = [entity for entity in self.entities if entity.kind is EntityKind.OBJECT]
         if not things or self.language != "en":  # the only one whose verbs are read
             return ()

@@ -1,4 +1,4 @@
-"""Names of artists: behind "by" and "in the manner of", in lists, and heaped behind a thing."""
+"""Names of artists: after "by" and "in the manner of", in lists, and piled up after a thing."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ def mark_at(words: Sequence[Word], i: int) -> None:
 
 TITLES = frozenset(tuple(title.replace("'s", "").replace("-", " ").split()) for title in style_words.TITLES)
 _MAX_NAME = 12  # words: lists of names lack their commas
-_HEARD_OF = 4.0  # Zipf value: a rarer word that no dictionary has is taken for a name
+_HEARD_OF = 4.0  # Zipf value: a rarer word that is in no dictionary counts as a name
 _WORKS = word_set(
     "art artwork painting illustration drawing directed shot painted drawn film photo photograph illustrated rendered "
     "designed sculpted animated poster fanart concept wallpaper"
@@ -44,7 +44,7 @@ def _is_named_of(words: Sequence[Word], i: int) -> bool:
 
 
 def _mark_artists(words: Sequence[Word], i: int) -> None:
-    """Marks "by X and Y, Z": who made it, not what is in it."""
+    """Marks "by X and Y, Z": who made the picture, not what is in it."""
     of_work = i > 0 and (words[i - 1].is_style or words[i - 1].lower in _WORKS)
     end = _artist_end(words, i + 1)
     is_act = i > 0 and words[i - 1].tag == "VBG"
@@ -68,7 +68,7 @@ def _mark_artists(words: Sequence[Word], i: int) -> None:
 
 
 def mark_names(words: Sequence[Word], i: int, *, needs_name: bool) -> bool:
-    """Marks a list of names from i on; with `needs_name` only words that are used as names. Says whether it did."""
+    """Marks a list of names from i on; with `needs_name` only words that are used as names. Returns whether it did."""
     end = max(_artist_end(words, i), _name_end(words, i, needs_name=needs_name))
     if end == i:
         return False
@@ -113,7 +113,7 @@ def _name_end(words: Sequence[Word], i: int, *, needs_name: bool) -> int:
 
 
 def _surname_end(words: Sequence[Word], i: int) -> int:
-    """Where one of a row of names ends that is a word and a surname that is none: "and range murata and"; else 0."""
+    """Where a name in a list ends if it is a word and a surname that is no word: "and range murata and"; else 0."""
     end = i + 2
     is_joined = end <= len(words) and words[i - 1].lower in ("and", "&")
     is_pair = is_joined and words[i].lower.isalpha() and words[i].lower not in FUNCTION_TAGS
@@ -122,7 +122,7 @@ def _surname_end(words: Sequence[Word], i: int) -> int:
 
 
 def _is_named(words: Sequence[Word], i: int) -> bool:
-    """Whether a first name that is a word too stands before a surname that is none: "peter gric"."""
+    """Whether a first name that is also a word precedes a surname that is not: "peter gric"."""
     first = words[i].lower
     return i + 1 < len(words) and is_unheard(words[i + 1]) and is_in_lexicon(first.capitalize()) and not is_known(first)
 
@@ -143,13 +143,13 @@ def _starts_thing(words: Sequence[Word], i: int) -> bool:
 
 
 def _ends_name(words: Sequence[Word], i: int) -> bool:
-    """Whether a word behind a first name is the surname: no word that we know, or the last before a comma."""
+    """Whether a word after a first name is the surname: an unknown word, or the last before a comma."""
     is_last = i + 1 == len(words) or words[i + 1].lower in (",", ".", ";", "and", "&", "!", ")", '"')
     return words[i].tag in (*NOUN, "JJ") and (is_last or not is_known(words[i].lower))
 
 
 def is_nameish(word: Word) -> bool:
-    """Whether a word is used as a name: written so, or hardly written otherwise."""
+    """Whether a word is used as a name: written like one, or hardly ever used as anything else."""
     lower = word.lower
     if len(lower) == 1 and lower.isalpha() and lower != "a":
         return True  # an initial
@@ -161,7 +161,7 @@ def is_nameish(word: Word) -> bool:
 
 
 def is_unheard(word: Word) -> bool:
-    """Return whether hardly anybody writes the word, so that it is a name."""
+    """Return whether the word is so rare that it must be a name."""
     return word.lower.isalpha() and not is_heard(word.lower)
 
 
@@ -169,7 +169,7 @@ _FIRST_NAMES = frozenset(name[0] for name in style_words.ARTISTS)
 
 
 def mark_heaped_artists(words: Sequence[Word]) -> None:
-    """Marks artists that stand behind a thing or beside style without a comma: "giant cave beksinski grainy"."""
+    """Marks artists that stand after a thing or beside style without a comma: "giant cave beksinski grainy"."""
     first = _artists_end(words, 0) if words else 0
     if 1 < first < len(words) and words[first].tag in ("NN", "NNS", *ADJECTIVE):
         mark(words, 0, first)  # "gustav klimt tank girl"

@@ -1,9 +1,9 @@
-"""Attributes that stand behind their noun, brought in front of it, so that they are read with it.
+"""Attributes that follow their noun, brought in front of it, so that they are read with it.
 
     "the zeppelin is red" · "a zeppelin painted red" · "a zeppelin that is red" · "a zeppelin in red"  →  "red zeppelin"
     "a green field with vertical bars"  →  "green barred field"
 
-Only words that change a picture move: colours, patterns, sizes, ages, materials, light. Tags must be set.
+Only words that change a picture move: colours, patterns, sizes, ages, materials, light. The words must be tagged.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ _ONLY_MADE = word_set("ice snow sand fur crystal cheese chocolate candy gingerbr
 _MATERIALS = frozenset(CONFLICT_GROUPS["material"]) - _ONLY_MADE | {"gold", "silver"}
 _ANY_MATERIALS = _MATERIALS | _ONLY_MADE
 _WORKED = word_set("dark light pale old solid polished rough carved weathered stained recycled")
-_NEVER_HELD = ("glass", "clay", "wooden", "metal")  # in a vase: what it is of
+_NEVER_HELD = ("glass", "clay", "wooden", "metal")  # "a vase of glass": its material, not its content
 _PAINTED = word_set(
     "painted coloured colored dyed tinted dressed clad tinged all entirely completely mostly glowing shining lit"
 )
@@ -58,7 +58,7 @@ _VISUAL = frozenset(
 
 
 def fold(words: list[Word]) -> None:
-    """Moves each attribute behind a noun to its place in front of it; changes `words`."""
+    """Moves each attribute after a noun to its place in front of it; changes `words`."""
     _lead_with_style(words)
     _turn_round(words)
     _fold_patterns(words)
@@ -111,7 +111,7 @@ def _join_listed(words: list[Word]) -> None:
 
 
 def _describes_thing(words: Sequence[Word], i: int) -> bool:
-    """Whether adjectives from i on end in a noun: more commas may stand between them."""
+    """Whether adjectives from i on end in a noun: with commas between them or not."""
     end = i
     while end < len(words) and (words[end].tag in (*ADJECTIVE, "VBN") or words[end].lower == "and"):
         end += 1
@@ -130,7 +130,7 @@ def _fold_materials(words: list[Word]) -> None:
     """Turns "a bridge made of stone" and "a chair of wood" into "a stone bridge", "a wood chair"."""
     for i in range(len(words) - 1, 1, -1):
         if i >= len(words):
-            continue  # words behind the last one went
+            continue  # words after the last one were removed
         joint = i - 1
         while joint > 0 and words[joint].lower in _BEFORE_MATERIALS:
             joint -= 1  # "built from black basalt"
@@ -179,7 +179,7 @@ def _mark_shades(words: Sequence[Word]) -> None:
 
 
 def _fold_at(words: list[Word], noun: int) -> None:
-    """Moves what is said behind the noun at this place, if it is an attribute."""
+    """Moves what is said after the noun at this place in front of it, if it is an attribute."""
     start, is_sentence = _said(words, noun + 1)
     stop = _attributes_end(words, start)
     if stop == start or _describes_next(words, stop):
@@ -226,12 +226,12 @@ _WEARS = frozenset(("in", "wearing", "dressed", "clad"))
 
 
 def _is_worn_by(who: Word, joint: Sequence[Word]) -> bool:
-    """Whether a colour behind somebody is that of the clothes, by the words between: a man in black is not black."""
+    """Whether a colour after somebody is that of their clothes, by the words between: a man in black is not black."""
     return _is_somebody(who.lower) and not _WEARS.isdisjoint(word.lower for word in joint)
 
 
 def _may_wear(word: str) -> bool:
-    """Whether a word may stand before "in" and what is worn: a man in, dressed entirely in."""
+    """Whether a word may precede "in" and what is worn: a man in, dressed entirely in."""
     return word in _BEFORE_LOOKS or _is_somebody(word)
 
 
@@ -254,12 +254,12 @@ def _has_colour(words: Sequence[Word], noun: int) -> bool:
 
 
 def _is_in_name(words: Sequence[Word], noun: int) -> bool:
-    """Whether a colour right behind a noun is somebody's surname."""
+    """Whether a colour right after a noun is somebody's surname."""
     return words[noun + 1].text[:1].isupper() or not is_heard(words[noun].lower)
 
 
 def _said(words: Sequence[Word], i: int) -> tuple[int, bool]:
-    """Where attributes may begin behind a noun, and whether a sentence says them of its subject."""
+    """Where attributes may begin after a noun, and whether a sentence says them of its subject."""
     start = i
     is_sentence = False
     if i + 2 < len(words) and words[i].lower in _OWNS and words[i + 1].lower in _COLOUR_NOUNS:
@@ -298,7 +298,7 @@ def _is_dyed(words: Sequence[Word], i: int) -> bool:
 
 
 def _is_aside(words: Sequence[Word], i: int) -> bool:
-    """Whether what stands behind a comma says the colour of the noun before it: ", which is silver,"."""
+    """Whether the words after a comma give the colour of the noun before it: ", which is silver,"."""
     if words[i].lower in _RELATIVE:
         return i + 2 < len(words) and words[i + 1].lower in _COPULA
     i = _lead_end(words, i)
@@ -319,7 +319,7 @@ _BEFORE_LOOKS = _DEGREES | _PAINTED | {"now", "both"}
 
 
 def _lead_end(words: Sequence[Word], i: int) -> int:
-    """Where the words end that lead to a colour in an aside: "its colour a very", "both"."""
+    """The end of the words that lead to a colour in an aside: "its colour a very", "both"."""
     if i + 1 < len(words) and words[i].tag in ("DT", "PRP$", "IN") and words[i + 1].lower in _COLOUR_NOUNS:
         i += 2
         i += i < len(words) and words[i].lower in ("a", "an")
@@ -329,7 +329,7 @@ def _lead_end(words: Sequence[Word], i: int) -> int:
 
 
 def _is_colour(words: Sequence[Word], i: int, *, named: bool) -> bool:
-    """Whether a colour stands at i; with `named` only one that is called so: "of red colour"."""
+    """Whether a colour stands at i; with `named` only one that is called a colour: "of red colour"."""
     if i < len(words) and words[i].lower in _DEGREES:
         i += 1
     if i + 1 < len(words) and words[i].lower in COLOUR_NOUNS and words[i + 1].lower in _COLOURS:
@@ -340,7 +340,7 @@ def _is_colour(words: Sequence[Word], i: int, *, named: bool) -> bool:
 
 
 def _wears_colour(words: Sequence[Word], i: int) -> bool:
-    """Whether a colour is said at i: "a nun in white", "a boat of red colour", "a man wearing black"."""
+    """Whether a colour is given at i: "a nun in white", "a boat of red colour", "a man wearing black"."""
     if words[i].lower == "wearing":
         return _is_worn(words, i + 1)
     if words[i].lower == "of" and i + 3 < len(words) and words[i + 1].lower in ("a", "an"):
@@ -387,7 +387,7 @@ def _is_listed_look(words: Sequence[Word], i: int) -> bool:
 
 
 def _describes_next(words: Sequence[Word], i: int) -> bool:
-    """Whether the words before i describe a noun behind them: "the sky is red clouds"."""
+    """Whether the words before i describe a noun after them: "the sky is red clouds"."""
     if i >= len(words) or words[i].lower in _COLOUR_NOUNS:
         return False
     after = words[i + 1].tag if i + 1 < len(words) else "."

@@ -1,4 +1,4 @@
-"""Nouns that stand side by side without commas, and are no compound: "knight dragon castle sunset".
+"""Nouns side by side without commas that are not a compound: "knight dragon castle sunset".
 
     "cat beach sunset"  →  cat · beach · sunset
 
@@ -19,7 +19,7 @@ from worker.prompts.vocabulary.people import ANIMATE, PERSONS
 from worker.prompts.vocabulary.places import MORE_PLACES, PLACE_NOUNS, SCENE_NOUNS
 
 _SHORTEST = 3  # nouns
-_MANY = 2  # plurals before the last noun, which is one too often for a compound
+_MANY = 2  # plurals before the last noun: too many for a compound
 _TIMES = word_set(
     "night nighttime midnight dawn dusk sunset sunrise twilight morning evening noon rain snowfall fog mist "
     "moonlight sunlight starlight thunderstorm blizzard lightning"

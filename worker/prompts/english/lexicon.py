@@ -14,24 +14,24 @@ from typing import Any
 from worker.prompts.english.spelling import is_known
 from worker.prompts.vocabulary.grammar import VERBS, VERBS_OR_NOUNS
 
-_LEFT_OUT = ("scipy", "sklearn")  # NLTK, which TextBlob imports, takes 1.5 s for what it has of them, and nothing here
+_LEFT_OUT = ("scipy", "sklearn")  # NLTK, which TextBlob imports, takes 1.5 s to import them for what is not used here
 
 
 class _Refusal:
-    """A finder by which one thread does not find some packages; others go on finding them."""
+    """An import finder that hides some packages from one thread, but not from others."""
 
     def __init__(self, packages: Collection[str]) -> None:
         self._packages, self._thread = packages, get_ident()
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """Raise ModuleNotFoundError for one of the packages; leave the rest to the other finders."""
+        """Raise ModuleNotFoundError for a hidden package; leave others to the other finders."""
         if name in self._packages and get_ident() == self._thread:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 @contextmanager
 def _without(*packages: str) -> Iterator[None]:
-    """Import what can do without these packages as if they were not installed."""
+    """Within the block, import as if these packages were not installed."""
     refusal = _Refusal(packages)
     sys.meta_path.insert(0, refusal)
     try:
@@ -42,11 +42,11 @@ def _without(*packages: str) -> Iterator[None]:
 
 @cache
 def parser() -> Any:  # Any: TextBlob has no types
-    """TextBlob's English parser with its lists loaded: a second, wanted only where prompts are read."""
+    """TextBlob's English parser with its lists loaded: takes a second, needed only where prompts are read."""
     with _without(*_LEFT_OUT):
         from textblob.en import parser as loaded
 
-    # It leaves the files of its lists open. For good: `catch_warnings` would be every thread's.
+    # It leaves the files of its lists open. Filtered for good: `catch_warnings` would affect every thread.
     warnings.filterwarnings("ignore", category=ResourceWarning, module=".*textblob")
     loaded.find_tags(["Load", "everything"])
     return loaded
@@ -63,12 +63,12 @@ def is_heard(word: str) -> bool:
 
 
 def is_first_name(word: str) -> bool:
-    """Return whether nobody writes the word but with a capital."""
+    """Return whether the word is only ever written with a capital."""
     return is_in_lexicon(word.capitalize()) and not is_in_lexicon(word)
 
 
 def tag_in_lexicon(word: str) -> str | None:
-    """Return the tag of a word as written; None when the lexicon has not got it."""
+    """Return the tag of a word as written; None if it is not in the lexicon."""
     tag: str | None = parser().lexicon.get(word)
     return tag
 

@@ -3,8 +3,8 @@
     "a red ball drifts left over grass" · "a red ball gliding to the left"  →  go, left
     "a dog runs up the stairs"                                              →  run, up
 
-A layout is lent only between prompts of the same motion. A word that is read wrongly makes two prompts differ, and a
-donor unused; that is the cheaper mistake.
+A layout is lent only between prompts with the same motion. A word that is misread makes two prompts differ, so that a
+donor goes unused; that is the cheaper mistake.
 """
 
 from collections.abc import Iterator, Sequence
@@ -57,7 +57,7 @@ def _motions(words: Sequence[Word]) -> Iterator[str]:
 
 
 def _is_thing(words: Sequence[Word], i: int) -> bool:
-    """Whether a word that may be a verb stands where a thing stands: "a race", "the fall"."""
+    """Whether a word that may be a verb is used as a noun: "a race", "the fall"."""
     return words[i].is_noun and i > 0 and words[i - 1].tag in ("DT", "JJ", "PRP$", "CD")
 
 

@@ -1,4 +1,4 @@
-"""What a phrase names: a thing or a scene, with its attributes and its count; or nothing that a picture shows."""
+"""What a phrase names: a thing or a scene, with its attributes and count; or nothing that a picture shows."""
 
 from collections.abc import Sequence
 
@@ -90,7 +90,7 @@ _COMMON_NOUNS = SCENE_NOUNS | PLACE_NOUNS | ANIMATE
 
 
 def _names_nothing(noun: Word, head: str, described: Sequence[str]) -> bool:
-    """Whether a noun, or a bare one, is no thing of a picture: a moment, a feeling, a scene."""
+    """Whether a noun, at least without a description, is no thing in a picture: a moment, a feeling, a scene."""
     if len(head) == 1 or is_empty(noun.lower) or noun.lower in CARRIERS or head in STYLE_HEADS:
         return True
     is_fruit = noun.lower != head and head in FRUITS  # "vendors sell oranges"
@@ -125,7 +125,7 @@ def _is_part_of_place(words: Sequence[Word], start: int, stop: int) -> bool:
 
 
 def _made_into(words: Sequence[Word], start: int) -> list[str]:
-    """What a thing is seen as: a horse of "a statue of a horse" is no horse, nor is a wolf whose shadow is seen."""
+    """What a thing is seen as: the horse of "a statue of a horse" is no horse, nor is a wolf whose shadow is seen."""
     of = start - 1
     while of > 0 and words[of].tag in ("DT", "CD", "PRP$"):
         of -= 1
@@ -162,7 +162,7 @@ _NO_PLACES = {"top"} | NOT_PLACES | ANIMATE | GENERIC | ABSTRACT
 
 
 def _kind(words: Sequence[Word], start: int, head: str, noun: Word) -> EntityKind:
-    """Scene for places, weather and times of day; for surfaces after "on", "over" ...; for most that one is "in"."""
+    """Scene for places, weather and times of day; for surfaces after "on", "over" ...; for most after "in"."""
     if _is_person(words, start, noun):
         return EntityKind.OBJECT
     if head in SCENE_NOUNS or head in ("day", "weather") or _is_named_place(words, start, noun):
@@ -182,13 +182,13 @@ def _kind(words: Sequence[Word], start: int, head: str, noun: Word) -> EntityKin
 
 
 def _is_named_place(words: Sequence[Word], start: int, noun: Word) -> bool:
-    """Whether a phrase is a name behind what it names: lake louise, mount rainier."""
+    """Whether a phrase is a name that follows its kind of place: lake louise, mount rainier."""
     is_name = noun.is_name or not is_heard(noun.lower)
     return words[start].lower in BEFORE_NAMES and words[start + 1 : start + 2] == [noun] and is_name
 
 
 def _is_person(words: Sequence[Word], start: int, noun: Word) -> bool:
-    """Whether a phrase is somebody's name that ends in the word of a place: bruno mars, captain america."""
+    """Whether a phrase is somebody's name that ends in a word for a place: bruno mars, captain america."""
     lower = tuple(word.lower for word in words[start : start + 4])
     return noun.is_name and any(lower[: len(name)] == name for name in PEOPLE_BY_FIRST_WORD.get(lower[0], ()))
 

@@ -2,7 +2,7 @@
 
     "an empty runway with no helicopters or people"  →  helicopter, person are excluded
 
-The scope of such a word is the noun phrase behind it and what "or" adds to it; what follows "but", a comma with an
+The scope of such a word is the noun phrase after it and what "or" adds to it; what follows "but", a comma with an
 article, or a preposition is seen again.
 """
 
@@ -19,7 +19,7 @@ _BEFORE_VERB = word_set(
     "not never don't doesn't didn't isn't aren't wasn't weren't won't can't cannot hasn't "
     "haven't dont doesnt didnt isnt arent wasnt hasnt refuses refusing refuse couldn't wouldn't shouldn't mustn't ain't"
 )
-_REQUESTS = word_set("omit exclude hide remove avoid avoiding skip ditch")  # where a clause begins: "hide the logo"
+_REQUESTS = word_set("omit exclude hide remove avoid avoiding skip ditch")  # at the start of a clause: "hide the logo"
 _STOPS = frozenset(("stop", "quit"))
 _SHOWING = word_set("showing adding drawing including generating rendering using making putting displaying")
 _PHRASES = {
@@ -70,7 +70,7 @@ _MAX_VERBS = 3
 
 
 def mark_excluded(words: Sequence[Word]) -> None:
-    """Marks the words that tell what must not be seen, the words that say so among them."""
+    """Marks the words for what must not be seen, including those that negate it."""
     i = 0
     while i < len(words):
         if words[i].lower == "no" and i + 1 < len(words) and words[i + 1].lower in _NO_NEGATION:
@@ -205,7 +205,7 @@ def _phrase_end(words: Sequence[Word], i: int) -> int:
 
 
 def _goes_on(words: Sequence[Word], i: int, *, seen_noun: bool) -> bool:
-    """Whether a word that is no part of a noun phrase stands inside one: "no signs of life", "no very old cars"."""
+    """Whether a word may stand inside a noun phrase though no part of one: "no signs of life", "no very old cars"."""
     if seen_noun:
         return words[i].lower == "of" and words[i - 1].lower in QUANTIFIERS | {"sign", "signs"}
     return words[i].tag == "RB"

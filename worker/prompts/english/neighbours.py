@@ -1,4 +1,4 @@
-"""A word of a caption between its neighbours, as the rules that correct tags look at it."""
+"""A word of a caption with its neighbours, as seen by the rules that correct tags."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,13 @@ from worker.prompts.vocabulary.places import PLACE_NOUNS, SCENE_NOUNS
 
 ONLY_VERBS = VERBS - VERBS_OR_NOUNS  # in their plain form, as BASES
 BASES = VERBS | VERBS_OR_NOUNS
-KNOWN_VERBS = FINITE.keys() | FUNCTION_TAGS.keys()  # and whatever has one tag wherever it stands
+KNOWN_VERBS = FINITE.keys() | FUNCTION_TAGS.keys()  # and words that have the same tag everywhere
 LISTED = NOUNS | SCENE_NOUNS | PLACE_NOUNS | ADJECTIVES
 STARTS_OBJECT = ("DT", "PRP$", "IN", "RB", "PRP", "TO", "CD")
 
 
 class Place:
-    """Where a word stands. Tags before it are corrected, its own and those behind are by the words alone.
+    """A word in its place. Tags before it have been corrected; its own and those after it are from the words alone.
 
     `before` and `after` are the tags beside it (a comma's and a full stop's at the ends), `last` and `next` the words
     (nothing at the ends).
@@ -23,7 +23,7 @@ class Place:
     __slots__ = ("after", "before", "i", "last", "next", "tag", "tags", "word", "words")
 
     def __init__(self, words: Sequence[str], tags: Sequence[str], i: int) -> None:
-        """`words` are in small letters."""
+        """`words` are in lower case."""
         self.words, self.tags, self.i = words, tags, i
         self.word, self.tag = words[i], tags[i]
         self.last, self.before = (words[i - 1], tags[i - 1]) if i else ("", ",")

@@ -1,6 +1,6 @@
-"""Rules for nouns and adjectives that a lexicon's tags take for something else, by what stands beside them.
+"""Rules for nouns and adjectives that the lexicon mistags, by the words beside them.
 
-Each gives the tag of the word at a place, or None where it has nothing to say.
+Each returns the tag of the word at a place, or None if it does not apply.
 """
 
 from worker.prompts.english.lexicon import FINITE, is_first_name, is_heard, is_in_lexicon, tag_in_lexicon
@@ -49,14 +49,14 @@ OF_TOPS = _COLOURS | CONFLICT_GROUPS["material"].keys() | CONFLICT_GROUPS["patte
 
 
 def name_or_fruit(at: Place) -> str | None:
-    """What is likened, an orange, somebody's last name, a decade."""
+    """Comparisons ("jellyfish like"), an orange, last names, decades."""
     if at.word == "w" and len(at.last) == 1 and at.last.isalpha() and at.last not in ("a", "i"):
         return "NNP"  # "j m w turner"; else it is "with"
     if (at.word == "like" and _likens(at, 0)) or (at.after == "IN" and _likens(at, 1)):
         return "JJ"  # "a jellyfish like creature"
     ends = ("IN", ".", "NNS", "VB", "VBZ", "RB", "WRB", "TO")
     if at.tag == "JJ" and at.word in FRUITS and _is_one(at) and at.after in ends:
-        return "NN"  # "an orange on a table"; what looks like a plural behind "an orange" is a verb
+        return "NN"  # "an orange on a table"; what looks like a plural after "an orange" is a verb
     if at.tag == "NNS" and at.before in ("NN", "NNP") and _is_first_of_name(at) and not _has_singular(at.word):
         return "NNP"  # "christina hendricks"
     if at.before == "NN" and is_first_name(at.last) and _is_surname(at):
@@ -77,7 +77,7 @@ def _is_between_names(at: Place) -> bool:
 
 
 def _is_surname(at: Place) -> bool:
-    """Whether a word behind a first name says neither what its bearer is like nor what he does."""
+    """Whether a word after a first name says neither what the person is like nor what they do."""
     if at.tag_at(-2) in NOUN or at.word in _COLOURS:
         return False
     if at.tag == "JJ":
@@ -87,7 +87,7 @@ def _is_surname(at: Place) -> bool:
 
 
 def part_of_compound(at: Place) -> str | None:
-    """Words of which two make one thing, and words that are a thing beside others."""
+    """Pairs of words that make one thing, and words that are a thing beside certain others."""
     word, before, after = at.word, at.before, at.after
     if after in NOUN and f"{word} {at.next}" in COMPOUNDS:
         return at.tag if at.tag == "JJ" else "NN"
@@ -104,7 +104,7 @@ def part_of_compound(at: Place) -> str | None:
     if word in POINTS_OF_THE_COMPASS and at.tag == "RB" and after in NOUN:
         return "NN"  # "south africa"
     if word == "may" and after in ("NNS", "VB", "VBZ") and at.next.endswith("s") and at.next not in FUNCTION_TAGS:
-        return "NN"  # no verb in -s stands behind what may be
+        return "NN"  # no verb in -s follows what may be
     if at.last in MONTHS and before == "NN" and word.endswith("s") and at.tag in ("NNS", "VB", "VBZ"):
         return "NNS"  # "april showers"
     if word == "down" and at.last in _DOWNY and after in NOUN:
@@ -139,7 +139,7 @@ _OF = word_set("dream think smell speak tell die taste approve consist beware le
 
 
 def kind_or_second_life(at: Place) -> str | None:
-    """Nouns that describe the one behind them, and words that are a thing or a look: a can, pretty."""
+    """Nouns that describe the one after them, and words that are a thing or a look: a can, pretty."""
     if at.word in MODIFIER_NOUNS and at.after == "JJ":
         return "JJ"  # "a porcelain old woman"
     is_pair = at.next == "and" and at.tag_at(2) == "JJ" and at.tag_at(3) in NOUN
@@ -155,7 +155,7 @@ def kind_or_second_life(at: Place) -> str | None:
 
 
 def colour(at: Place) -> str | None:
-    """Colours, their shades and what looks like one; what stands before "lit" and "covered"."""
+    """Colours, their shades and words that look like one; words before "lit" and "covered"."""
     word, after = at.word, at.after
     if word in _FRUITS and at.before == "DT" and after == "CC" and at.tag_at(2) in ("DT", "CD", "PRP$"):
         return "NN"  # "half a lemon and two eggs"
@@ -188,10 +188,10 @@ _CALLED = word_set("named called titled entitled nicknamed dressed aged left")
 
 
 def thing_of_one_kind(at: Place) -> str | None:
-    """What ends a thing behind the noun that says of which kind: a dog house, a monkey wrench.
+    """The noun that ends a compound, after the one that says of which kind: a dog house, a monkey wrench.
 
-    One of something does nothing in a verb's plain form, and a verb that needs an object has one behind it. What people
-    write for "walks" all the same, as "a girl dance on the beach", stays a verb.
+    A single subject takes no verb in its plain form, and a verb that needs an object has one after it. What people
+    write nevertheless, as in "a girl dance on the beach", stays a verb.
     """
     word, after = at.word, at.after
     if word in _LOOKS_TOO and at.tag == "JJ" and at.before in ("NN", "JJ") and after in ("IN", ".", "CC", "VBZ", "VBG"):
@@ -206,13 +206,13 @@ def thing_of_one_kind(at: Place) -> str | None:
 
 
 def _is_doer(word: str) -> bool:
-    """Whether a word that may compare is who does what its stem says: tamer."""
+    """Whether a word that may be a comparative is instead a person who does what its stem says: tamer."""
     return word.endswith("er") and tag_in_lexicon(f"{word[:-2]}ing") == "VBG"
 
 
 _ONLY_DONE = word_set("live stay know want find hear feel win lose fail obtain rely complain recover happen")
 _ONE = word_set("a an one another each")
-# what the lexicon has as a look alone, and is a thing or somebody behind a noun: a horse stable, a navy seal captive
+# only looks in the lexicon, but after a noun a thing or a person: a horse stable, a navy seal captive
 _LOOKS_TOO = word_set(
     "stable general private chief senior junior native republican communist savage cardinal missionary auxiliary "
     "plush mercenary convertible orderly professional civilian sovereign intellectual captive inferno net"
@@ -229,7 +229,7 @@ def _is_behind_one(at: Place) -> bool:
 
 
 def thing_of_phrase(at: Place) -> str | None:
-    """What stands bare behind a preposition, or last in a list."""
+    """What stands bare after a preposition, or last in a list."""
     is_thing = at.tag in ("VB", "VBP", "VBZ") and at.after not in (*ADJECTIVE, "RB") and at.word not in _NO_THINGS
     is_handed_out = at.last == "out" and at.tag_at(-2) in ("VB", "VBZ")
     if at.before == "IN" and (at.last in _BEFORE_THINGS or is_handed_out) and is_thing:
@@ -241,7 +241,7 @@ def thing_of_phrase(at: Place) -> str | None:
 
 
 def adjective_that_is_a_thing(at: Place) -> str | None:
-    """What the lexicon takes for an adjective, often by its ending, and no noun stands behind."""
+    """What the lexicon takes for an adjective, often by its ending, though no noun follows."""
     if at.tag != "JJ":
         return None
     word, before, after = at.word, at.before, at.after
@@ -267,9 +267,9 @@ def adjective_that_is_a_thing(at: Place) -> str | None:
 
 
 def _likens(at: Place, distance: int) -> bool:
-    """Whether "like" at a distance joins two nouns to one: no article stands behind it, and one before the first.
+    """Whether "like" at a distance joins two nouns to one: none but the first has an article.
 
-    What it joins them to may be said of which kind it is: "fever like dream creature".
+    The second noun may itself have a noun in front: "fever like dream creature".
     """
     i = at.i + distance
     if at.word_at(distance) != "like" or i < 1 or at.tags[i - 1] not in ("NN", "JJ"):
@@ -294,7 +294,7 @@ def _has_singular(word: str) -> bool:
 
 
 def _is_listed(at: Place) -> bool:
-    """Whether "and" joins a word to a thing in the plural, of which no verb in -s is said."""
+    """Whether "and" joins a word to a plural noun, which takes no verb in -s."""
     is_thing = at.tag_at(-2) == "NNS"
     return is_thing and (at.word_at(-2) not in FINITE or at.tag_at(-3) in ("DT", "JJ", "CD", "PRP$"))
 
@@ -320,7 +320,7 @@ def _is_object(at: Place) -> bool:
 
 
 def _has_plural(at: Place) -> bool:
-    """Whether people use a plural of a word, and no comma stands behind it: "a light, airy room"."""
+    """Whether people use a plural of a word, and no comma follows it: "a light, airy room"."""
     plural = f"{at.word}s"
     is_used = tag_in_lexicon(plural) in ("NNS", None) and zipf(plural) >= _USED
     is_listed = at.word in ADJECTIVES and at.word not in NOUNS
@@ -371,7 +371,7 @@ def _noun_too(at: Place) -> str | None:
 
 
 def _is_in_shade_of_two(at: Place) -> bool:
-    """Whether a word is one of two that name a shade of the colour behind them: "a fire engine red lipstick"."""
+    """Whether a word is one of two that name a shade of the colour after them: "a fire engine red lipstick"."""
     return (at.next in _COLOURS and f"{at.last} {at.word}" in SHADES_OF_TWO) or (
         at.word_at(2) in _COLOURS and f"{at.word} {at.next}" in SHADES_OF_TWO
     )
@@ -381,7 +381,7 @@ _SHADED = _COLOURS | CONFLICT_GROUPS["hair"].keys()
 
 
 def _is_shade(at: Place) -> bool:
-    """Whether a noun names the shade of the colour behind it: "a sky blue kettle"."""
+    """Whether a noun names the shade of the colour after it: "a sky blue kettle"."""
     return at.next in _SHADED and at.tag_at(2) in (*NOUN, "JJ")
 
 

@@ -17,7 +17,7 @@ from worker.prompts.vocabulary.places import PLACE_NOUNS, POINTS_OF_THE_COMPASS,
 from worker.prompts.vocabulary.spellings import KEPT_PAIRS
 from worker.prompts.vocabulary.style import STYLE_HEADS
 
-ENDS_OF_STYLE = STYLE_HEADS | style_words.GENRE_HEADS  # what a phrase ends in that says how the picture looks
+ENDS_OF_STYLE = STYLE_HEADS | style_words.GENRE_HEADS  # last words of phrases that say how the picture looks
 
 _OF_NAMES = frozenset(tuple(name.split("-")) for name in OF_NAMES)
 _LONGEST_NAME = max(map(len, _OF_NAMES))
@@ -39,7 +39,7 @@ def phrases(words: Sequence[Word]) -> Iterator[tuple[int, int]]:
 
 
 def _without_empty_end(words: Sequence[Word], start: int, stop: int) -> int:
-    """Where a phrase ends without nouns that name nothing: "stadium year", "forest side"."""
+    """The end of a phrase without final nouns that name nothing: "stadium year", "forest side"."""
     end = stop
     if words[end - 1].lower in CARRIERS:
         return end
@@ -53,7 +53,7 @@ def _without_empty_end(words: Sequence[Word], start: int, stop: int) -> int:
 
 
 def are_kept(before: Word, word: Word) -> bool:
-    """Whether a word that names nothing by itself ends a name or a fixed pair: kanye west, the milky way."""
+    """Whether a word that names nothing by itself is the end of a name or a fixed pair: kanye west, the milky way."""
     if (before.lower, word.lower) in KEPT_PAIRS or (before.is_name and word.is_name):
         return True
     return word.lower in POINTS_OF_THE_COMPASS and not is_heard(before.lower)
@@ -65,7 +65,7 @@ def is_day(words: Sequence[Word], start: int, end: int) -> bool:
 
 
 def is_empty(noun: str) -> bool:
-    """Whether a noun names nothing behind another: year, side."""
+    """Whether a noun names nothing after another: year, side."""
     return not {noun, singular(noun)}.isdisjoint(EMPTY_NOUNS)
 
 
@@ -95,13 +95,13 @@ def _continues(words: Sequence[Word], start: int, i: int) -> bool:
 
 
 def _begins_thing_of(words: Sequence[Word], start: int, i: int) -> bool:
-    """Whether a colour behind somebody's full name says what another thing is like: "adam driver red lightsaber"."""
+    """Whether a colour after somebody's full name says what another thing is like: "adam driver red lightsaber"."""
     is_full = i - start > 1 and words[i - 1].is_name and words[i - 2].is_name
     return is_full and words[i].lower in _COLOURS and i + 1 < len(words) and words[i + 1].tag in ("NN", "NNS")
 
 
 def _is_measured(words: Sequence[Word], i: int) -> bool:
-    """Whether a part of the body says how high or deep the thing behind it is: "thigh high leather boots"."""
+    """Whether a part of the body says how high or deep the thing after it is: "thigh high leather boots"."""
     is_body = words[i - 1].lower in BODY_PARTS and words[i].lower in MEASURED
     return is_body and i + 1 < len(words) and words[i + 1].tag in _DESCRIBES
 
@@ -144,7 +144,7 @@ def _is_pair(words: Sequence[Word], i: int) -> bool:
 
 
 def _join_of(words: Sequence[Word], start: int, stop: int) -> int:
-    """Takes in "of Y" of a name: Queen of England, statue of liberty."""
+    """The end of a phrase with the "of Y" of its name, if any: Queen of England, statue of liberty."""
     if stop + 1 >= len(words) or words[stop].lower != "of" or words[stop - 1].lower in ENDS_OF_STYLE:
         return stop
     lower = tuple(word.lower for word in words)

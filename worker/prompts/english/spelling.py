@@ -1,10 +1,10 @@
-"""Misspelled words of prompts, mended only where no other word can have been meant.
+"""Misspelled words of prompts, corrected only if no other word can have been meant.
 
 A list of the frequencies of 321,000 English words and names (wordfreq) decides. A word that people use stays as it is,
-however near it is to another: mario is no macro, moose no mouse, spain no spin. What is hardly ever written is mended
-into a word of the extractor's own lists that is hundreds of times as common and one letter away; never into a colour,
-a number or a short word of style, where a wrong guess changes the picture or makes a thing vanish. Long words of style
-need not be common: photorealisitc can have meant nothing else.
+however near it is to another: mario is no macro, moose no mouse, spain no spin. What is hardly ever written is
+changed into a word of the extractor's own lists that is hundreds of times as common and one letter away; never into a
+colour, a number or a short word of style, where a wrong guess changes the picture or makes a thing vanish. Long words
+of style need not be common: photorealisitc can have meant nothing else.
 """
 
 from collections.abc import Iterator
@@ -20,13 +20,13 @@ from worker.prompts.vocabulary.places import CONTAINERS, MORE_PLACES, PLACE_NAME
 from worker.prompts.vocabulary.spellings import COMMON, SLIPS
 from worker.prompts.vocabulary.style import STYLE_HEADS, STYLE_WORDS
 
-RARE = 2.2  # Zipf value (log10 of uses per billion words) from which on a word is somebody's word
-FARTHER = 2.0  # how many powers of ten commoner the mended word must be
-_UNHEARD = 1.2  # a wrong letter is mended only in words that nobody writes: a stoat is no start
-_COMMON = 3.3  # Zipf value of any word that may have been meant
-_SPOKEN = 1.5  # how many powers of ten commoner a verb is with its g
+RARE = 2.2  # Zipf value (log10 of uses per billion words) from which a word is in use
+FARTHER = 2.0  # powers of ten by which the corrected word must be commoner
+_UNHEARD = 1.2  # a wrong letter is corrected only in words that nobody uses: a stoat is no start
+_COMMON = 3.3  # least Zipf value of a word that may have been meant
+_SPOKEN = 1.5  # powers of ten by which a verb must be commoner with its g
 _SHORTEST = 5  # letters
-_LONG = 8  # letters from which on a wrong one, or one too many at the end, leaves no doubt of what was meant
+_LONG = 8  # letters from which one wrong, or one too many at the end, leaves no doubt of what was meant
 
 
 def is_known(word: str) -> bool:
@@ -84,7 +84,7 @@ def _stem_is_known(word: str) -> bool:
 
 
 def _slips(word: str) -> Iterator[set[str]]:
-    """Spellings that a slip of the finger turns into this one, inside the word, by kind of slip."""
+    """Words that a slip of the finger inside the word turns into this one, by kind of slip."""
     inner = range(1, len(word))
     swapped = {word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in range(1, len(word) - 1)}
     doubled = {word[:i] + word[i + 1 :] for i in inner if word[i] == word[i - 1]}

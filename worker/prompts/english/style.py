@@ -1,7 +1,7 @@
-"""How a prompt wants to look: camera, medium, quality, artists. And what it compares things with, which nobody sees.
+"""How a prompt wants the video to look: camera, medium, quality, artists. And comparisons, which nobody sees.
 
-Style is never looked up. Its classes say which donors must not lend: see `style_classes`. Names lie in `artists`,
-lists of tags in `style_tags`, comparisons and what else nobody sees in `unseen`.
+Style is never looked up. Its classes say which donors must not lend: see `style_classes`. Names are in
+`artists`, lists of tags in `style_tags`, comparisons and whatever else nobody sees in `unseen`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -45,7 +45,7 @@ def mark_style(words: Sequence[Word]) -> None:
 
 
 def _mark_at(words: Sequence[Word], i: int) -> None:
-    """Marks what the word at i says of style, of artists, and of what nobody sees."""
+    """Marks what the word at i says about style, artists, and what nobody sees."""
     word = words[i].lower
     if word == "inspired":
         _mark_inspiration(words, i)
@@ -98,7 +98,7 @@ def _mark_materials(words: Sequence[Word], i: int) -> None:
 
 
 def _is_style_of_all(words: Sequence[Word], i: int) -> bool:
-    """Whether "anime-style" tells how the picture looks, and not what one thing is like: "a matrix-style jacket"."""
+    """Whether "anime-style" says how the picture looks, and not what a thing is like: "a matrix-style jacket"."""
     if not words[i].lower.endswith("-style"):
         return False
     model = words[i].lower.removesuffix("-style")
@@ -117,7 +117,7 @@ def _mark_inspiration(words: Sequence[Word], i: int) -> None:
 
 
 def _mark_kind_of_picture(words: Sequence[Word], i: int) -> None:
-    """Marks what says what kind of picture of something it is: "a press photo of", "head and shoulders portrait of"."""
+    """Marks the kind of picture that something is in: "a press photo of", "head and shoulders portrait of"."""
     start = i
     while start > 0 and words[start - 1].tag in (*DESCRIBES, "CC", "RB") and not words[start - 1].is_ignored:
         start -= 1
@@ -131,7 +131,7 @@ _SERIES = word_set("series show shows game games movie movies franchise anime ma
 
 
 def _acts(words: Sequence[Word], i: int, length: int) -> bool:
-    """Whether an artist is who does something in the picture: "van gogh sits in a field"."""
+    """Whether an artist does something in the picture: "van gogh sits in a field"."""
     is_artist = tuple(word.lower for word in words[i : i + length]) in style_words.ARTISTS
     is_subject = i == 0 or not words[i - 1].lower[0].isalnum() or words[i - 1].tag == "CC"
     verb = words[i + length].tag if i + length < len(words) else "."
@@ -142,7 +142,7 @@ _USES = word_set("playing holding reading carrying watching plays holds reads ca
 
 
 def _is_used(words: Sequence[Word], i: int, length: int) -> bool:
-    """Whether somebody has in hand what else is style: "playing a video game", "reading a comic book"."""
+    """Whether somebody uses a thing that is otherwise style: "playing a video game", "reading a comic book"."""
     start = i
     while start > 0 and words[start - 1].tag in ("DT", "JJ", "PRP$", "CD"):
         start -= 1
@@ -159,7 +159,7 @@ _CAMERAS = word_set("camera cameras camcorder lens lenses")
 
 
 def _mark_source(words: Sequence[Word], i: int) -> None:
-    """Marks "trending on artstation", "shot on kodak film", "inspired by syd mead": no things of the picture."""
+    """Marks "trending on artstation", "shot on kodak film", "inspired by syd mead": no things in the picture."""
     after = words[i + 1].lower if i + 1 < len(words) else ""
     if after not in _SOURCES.get(words[i].lower, ()) or i + 2 >= len(words):
         return
@@ -184,7 +184,7 @@ def _mark_source(words: Sequence[Word], i: int) -> None:
 
 
 def _parts(words: Sequence[Word]) -> list[tuple[str, ...]]:
-    """What each word counts as in a phrase: "bird's-eye" as bird, eye; the owner's 's as nothing."""
+    """What each word counts as in a phrase: "bird's-eye" as bird, eye; a possessive 's as nothing."""
     return [() if w.lower == "'s" else tuple(w.lower.replace("'s", "").split("-")) for w in words]
 
 

@@ -1,4 +1,4 @@
-"""What stands between commas by itself and is style there: genres, measures, artists, and names that nobody knows."""
+"""What is style when it stands alone between commas: genres, measures, artists, and names that nobody knows."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -18,16 +18,16 @@ _MEASURE = re.compile(r"\d+(?:mm|k|p|fps|bit|px|hz|iso|t)|fps\d+|f\d+(?:\.\d)?|i
 
 @lru_cache(maxsize=MOST_REMEMBERED)
 def is_measure(word: str) -> bool:
-    """Whether a word tells a lens, a size in pixels or a rate: 24mm, 1080p, f8."""
+    """Whether a word gives a lens, a size in pixels or a rate: 24mm, 1080p, f8."""
     return _MEASURE.fullmatch(word) is not None
 
 
 _UNITS = word_set("mm k fps px hz bit iso resolution")
-_MIN_NAMES = 2  # artists in a prompt from which on what else looks like a name between commas is one too
+_MIN_NAMES = 2  # artists in a prompt from which anything else between commas that looks like a name is one too
 
 
 def mark_tags(words: Sequence[Word]) -> None:
-    """Marks what stands between commas by itself and is style there: "fantasy", "matte", the names of artists."""
+    """Marks what is style when it stands alone between commas: "fantasy", "matte", the names of artists."""
     segments = list(_segments(words))
     names = 0
     for start, stop in segments:
@@ -64,7 +64,7 @@ _MODEL_NUMBER = re.compile(r"(?=[a-z\d-]*\d)(?=[a-z\d-]*[a-z])[a-z\d-]{2,}")  # 
 
 
 def mark_by_company(words: Sequence[Word]) -> None:
-    """Marks what no dictionary has between tags of style, behind what is seen: "a fox, artstation, lisa yuskavage"."""
+    """Marks unknown words among tags of style, after what is seen: "a fox, artstation, lisa yuskavage"."""
     is_shown = False
     for i in range(1, len(words) - 1):
         is_shown = is_shown or (words[i - 1].is_noun and words[i - 1].is_plain)
@@ -178,12 +178,12 @@ def _is_beside_style(words: Sequence[Word], i: int) -> bool:
 
 
 _LONE_TAGS = word_set("character characters toon toons")
-_MIN_TAGS = 3  # parts between commas from which on a prompt is a list of tags
+_MIN_TAGS = 3  # parts between commas from which a prompt is a list of tags
 _ADJECTIVE_ENDS = ("core", "punk", "wave", "ism", "ic", "ical", "ive", "ous", "ful", "ish", "less", "ary", "esque")
 
 
 def _is_unknown_adjective(word: Word) -> bool:
-    """Whether a word that no list has looks like an adjective, and so tells how the picture looks: "synthcore"."""
+    """Whether a word in no list looks like an adjective, and so says how the picture looks: "synthcore"."""
     return word.lower.endswith(_ADJECTIVE_ENDS) and artists.is_unheard(word) and not word.text[:1].isupper()
 
 

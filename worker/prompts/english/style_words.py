@@ -1,7 +1,7 @@
 """Words of style that stand by themselves between commas: genres, media, tools, sites, lenses, artists.
 
 Plain data beside `vocabulary`. A word of GENRES or MEDIA is style only as a tag of its own ("fantasy, a castle");
-with a noun behind it, it describes ("a fantasy castle").
+with a noun after it, it describes ("a fantasy castle").
 """
 
 from worker.prompts.vocabulary.lists import word_set

@@ -1,6 +1,6 @@
 """Corrects a lexicon's tags for what captions do: each word by itself, then by its neighbours.
 
-The rules for neighbours lie in `noun_rules.py` and `verb_rules.py`.
+The rules by neighbours are in `noun_rules.py` and `verb_rules.py`.
 """
 
 import re
@@ -45,8 +45,8 @@ def correct(words: Sequence[str], tags: Sequence[str]) -> list[str]:
     return fixed
 
 
-_SURE = frozenset((".", "DT", "PRP", "CC", "WRB", "POS"))  # of words that are nothing else, but for "own"
-_RULES = (  # the first that has something to say decides
+_SURE = frozenset((".", "DT", "PRP", "CC", "WRB", "POS"))  # tags of words that are nothing else, apart from "own"
+_RULES = (  # the first that applies decides
     noun_rules.name_or_fruit,
     verb_rules.verb_by_its_words,
     noun_rules.part_of_compound,
@@ -136,7 +136,7 @@ def _by_word(word: str, original: str, tag: str) -> str:
 
 @lru_cache(maxsize=MOST_REMEMBERED)
 def _by_parts(word: str) -> str | None:
-    """The tag of a word that nobody lists but whose parts are words: anglerfish, ultrafine, grungy; else None."""
+    """The tag of a word in no list whose parts are words: anglerfish, ultrafine, grungy; else None."""
     if not word.isalpha() or is_heard(word) or is_in_lexicon(word.capitalize()):
         return None
     if word.endswith("y") and "NN" in (_tag_in_lists(word[:-1]), _tag_in_lists(f"{word[:-1]}e")):

@@ -1,4 +1,4 @@
-"""What a prompt names and nobody sees: comparisons, idioms, through whose eyes, for whom, what somebody is called."""
+"""What a prompt names but nobody sees: comparisons, idioms, points of view, recipients, names."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from worker.prompts.vocabulary.people import ANIMATE, PEOPLE_BY_FIRST_WORD
 
 
 def mark_at(words: Sequence[Word], i: int) -> None:
-    """Marks what the word at i says that nobody sees: "like a lion", "seen from a balloon", "for kids"."""
+    """Marks what the word at i introduces that nobody sees: "like a lion", "seen from a balloon", "for kids"."""
     lower = words[i].lower
     if lower in _COMPARES:
         _mark_comparison(words, i)
@@ -30,7 +30,7 @@ def mark_at(words: Sequence[Word], i: int) -> None:
 
 _CALLED = word_set("named nicknamed called christened dubbed")
 _NAMES = word_set("name surname nickname")
-_PLACES = word_set("city town village country island planet state region capital river mountain")  # their names tell
+_PLACES = word_set("city town village country island planet state region capital river mountain")  # their names count
 _LONGEST_NAME = 3  # words
 
 
@@ -59,7 +59,7 @@ _OUTLOOKS = frozenset((("perspective",), ("viewpoint",), ("pov",), ("view",), ("
 
 
 def _mark_outlook(words: Sequence[Word], i: int) -> None:
-    """Marks through whose eyes it is seen, which shows nobody: "from a cat's point of view", "from the pov of ..."."""
+    """Marks whose point of view it is, as they are not seen: "from a cat's point of view", "from the pov of ..."."""
     start = i + 1 + (i + 1 < len(words) and words[i + 1].tag == "DT")
     end = _outlook_end(words, start)
     if end and end < len(words) and words[end].lower == "of":

@@ -1,6 +1,6 @@
-"""Rules for verbs that a lexicon's tags take for nouns, and for words in -ing, -s and -ed, by what stands beside them.
+"""Rules for verbs that the lexicon tags as nouns, and for words in -ing, -s and -ed, by the words beside them.
 
-Each gives the tag of the word at a place, or None where it has nothing to say.
+Each returns the tag of the word at a place, or None if it does not apply.
 """
 
 from functools import lru_cache
@@ -54,7 +54,7 @@ def verb_by_its_words(at: Place) -> str | None:
     if word in ("take", "takes", "taking", "took", "place") and _takes_place(at):
         return "VB"
     if word in FINITE and word not in BASES and at.last in ("this", "that"):
-        return "VB"  # "this shows": no plural stands behind "this"
+        return "VB"  # "this shows": no plural follows "this"
     if word in _PRETERITES and before not in ("DT", "PRP$", "JJ", "CD", "IN"):
         return "VB"  # the lexicon's VBD is a look before a noun: "suddenly came heart attack"
     if (
@@ -108,7 +108,7 @@ def thing_that_was_done_to(at: Place) -> str | None:
 
 
 def verb_behind_modal(at: Place) -> str | None:
-    """What somebody saw, would or could do."""
+    """The verb "saw", and what somebody would or could do."""
     if at.word == "saw" and at.before in (*NOUN, "PRP") and at.after in ("DT", "PRP$", "PRP"):
         return "VB"
     if at.last in _MODALS and (at.word in FINITE or at.tag == "VB"):
@@ -154,7 +154,7 @@ _SPORTS = {  # and what stands before their name, which nobody sees
 
 
 def verb_of_clause(at: Place) -> str | None:
-    """What somebody who is described does, and what stands behind "who" and "to"."""
+    """The verb of a subject that is described, or after "who" and "to"."""
     is_form = at.word.endswith("s") and at.word in FINITE
     if is_form and at.before == "NN" and at.after in _BEHIND_VERB and _is_of_subject(at):
         return "VB"  # "a woman with red hair smiles"
@@ -168,7 +168,7 @@ def verb_of_clause(at: Place) -> str | None:
 
 
 def verb_of_subject(at: Place) -> str | None:
-    """What the thing or the somebody before a word does."""
+    """The verb of the thing or person before it."""
     word, tag, before, after = at.word, at.tag, at.before, at.after
     if tag in NOUN and word.endswith("s") and _is_done(at):
         return "VB"  # "a man steps out", "the being that controls"
@@ -209,7 +209,7 @@ def present_tense(at: Place) -> str | None:
 
 
 def noun_that_is_a_verb(at: Place) -> str | None:
-    """What the thing before it does to one behind it: one thing with an -s, several without."""
+    """A verb between its subject and its object: with an -s for one subject, without for several."""
     if at.after not in ("DT", "PRP$"):
         return None
     if at.tag == "NNS" and at.before in ("NN", "NNP"):
@@ -219,7 +219,7 @@ def noun_that_is_a_verb(at: Place) -> str | None:
 
 
 def _is_done(at: Place) -> bool:
-    """Whether a noun in -s is the verb that its form may be, for what stands before it does something."""
+    """Whether a noun in -s is a verb after all, since the word before it is its subject."""
     if not _may_be_verb(at.word):
         return False
     if at.last in ("that", "who", "which", "it", "he", "she"):
@@ -274,7 +274,7 @@ _AGENTS = ("man", "woman", "ist", "boy", "girl")
 
 
 def _acts(at: Place) -> bool:
-    """Whether what stands before a word does what the word says: "pikachu fights", "a girl feed a cat"."""
+    """Whether the word before is the subject of this one: "pikachu fights", "a girl feed a cat"."""
     if at.before not in ("NN", "NNP"):
         return False
     who, after = at.last, at.after
@@ -297,7 +297,7 @@ _DEEDS = FINITE.keys() - _CAUSES
 
 
 def _is_object(at: Place) -> bool:
-    """Whether what stands before a word is what somebody does something to, or what stands with it."""
+    """Whether the word before this one is part of the object of a verb or preposition."""
     i = at.i - 1
     while i > 0 and at.tags[i] in (*NOUN, "JJ", "CD", "DT", "PRP$"):
         i -= 1
@@ -307,11 +307,11 @@ def _is_object(at: Place) -> bool:
 
 _BEHIND_VERB = (".", "IN", "RB", "DT", "PRP$", "TO", "CC")
 _WORN = BODY_PARTS | CLOTHES
-_REACH = 9  # words from what somebody wears back to "with" or "in"
+_REACH = 9  # words back from what somebody wears to "with" or "in"
 
 
 def _is_of_subject(at: Place) -> bool:
-    """Whether what stands before a verb is part of somebody, or worn, who is its subject."""
+    """Whether the word before a verb names a part of its subject, or what that wears."""
     if at.last not in _WORN:
         return False
     for k in range(at.i - 2, max(0, at.i - _REACH), -1):
@@ -327,7 +327,7 @@ _IN_PHRASE = (*NOUN, *ADJECTIVE, "DT", "PRP$", "CD")
 
 
 def _ing_before_noun(at: Place) -> str | None:
-    """The tag of a word in -ing that the noun behind it decides: a skipping rope, somebody lighting a candle."""
+    """The tag of a word in -ing that the noun after it decides: a skipping rope, somebody lighting a candle."""
     is_doing = at.before == "RB" or (at.before in NOUN and at.last in ANIMATE)  # "a woman shopping clothes"
     is_kind = at.word in ATTRIBUTIVE_ING and not is_doing
     if at.after in NOUN and (is_kind or _makes_one_thing(at.word, at.next)):
@@ -399,7 +399,7 @@ def _finite(at: Place) -> str:
 
 
 def _is_bare(at: Place) -> bool:
-    """Whether nouns and adjectives before a word stand behind a preposition or a verb, without an article."""
+    """Whether nouns and adjectives before a word follow a preposition or a verb, without an article."""
     start = next((k for k in range(at.i - 1, -1, -1) if at.tags[k] not in ("NN", *ADJECTIVE)), -1)
     return start >= 0 and at.tags[start] in ("IN", "VBG")
 

@@ -1,4 +1,4 @@
-"""A prompt as words: tokens in a case that a tagger understands, spelling mended."""
+"""A prompt as words: tokens in a case that a tagger understands, with their spelling corrected."""
 
 import re
 from collections.abc import Sequence
@@ -36,13 +36,13 @@ _OF_HEIGHTS = ("tall", "high", "long", "wide", "deep")
 class Word:
     """A token on its way to an entity."""
 
-    text: str  # as written, spelling mended
+    text: str  # as written, with its spelling corrected
     lower: str
     tag: str = "."
-    original: str = ""  # lower case, before its spelling was mended
-    is_style: bool = False  # says how it looks
+    original: str = ""  # lower case, before its spelling was corrected
+    is_style: bool = False  # says how the picture looks
     is_excluded: bool = False  # says what must not be seen
-    is_ignored: bool = False  # a comparison, an instruction: seen neither
+    is_ignored: bool = False  # a comparison or an instruction: not seen either
 
     @property
     def is_name(self) -> bool:
@@ -51,12 +51,12 @@ class Word:
 
     @property
     def is_noun(self) -> bool:
-        """Whether a phrase may end here."""
+        """Whether a phrase may end in it."""
         return self.tag in NOUN
 
     @property
     def is_plain(self) -> bool:
-        """Whether it may belong to something that is seen."""
+        """Whether it may be part of something that is seen."""
         return not (self.is_style or self.is_ignored)
 
 
@@ -121,7 +121,7 @@ def _joined(tokens: Sequence[str]) -> list[str]:
 
 
 def _is_noun_behind(tokens: Sequence[str], i: int) -> bool:
-    """Whether a word that describes may stand at a place: none of grammar, and no end, follows it."""
+    """Whether a describing word may stand at a place: what follows is neither a function word nor the end."""
     return i + 1 < len(tokens) and tokens[i + 1][0].isalpha() and tokens[i + 1].lower() not in FUNCTION_TAGS
 
 
@@ -153,7 +153,7 @@ def has_capitals_throughout(tokens: Sequence[str]) -> bool:
 
 
 def _is_ordinary(lower: str, tokens: Sequence[str], i: int) -> bool:
-    """Whether a word that starts a sentence is no name for all its capital."""
+    """Whether a word that starts a sentence is no name despite its capital."""
     if lower in FUNCTION_TAGS or is_known(lower):
         return True
     return not (i + 1 < len(tokens) and tokens[i + 1][:1].isupper())

@@ -1,4 +1,4 @@
-"""Prompts in other languages than English, one reader a language: `of`."""
+"""Readers for prompts in languages other than English, one per language (`of`)."""
 
 from collections.abc import Callable
 from functools import cache
@@ -16,9 +16,9 @@ WITHOUT_BLANKS = ("zh", "ja")  # languages that put no blanks between their word
 
 @cache
 def of(language: str) -> Reader | None:
-    """What takes texts of a language apart; None for English and for languages that are compared as a whole.
+    """The reader of a language; None for English, and for languages whose prompts are compared as a whole.
 
-    The dictionaries are loaded by the first text that is read, not here.
+    Dictionaries are loaded when the first text is read, not here.
     """
     if language in _ROMANCE:
         return cast(Reader, import_module(f"{__name__}.romance").reader(language))

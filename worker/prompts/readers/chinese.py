@@ -2,8 +2,8 @@
 
     "一只橘猫在窗台上睡觉，没有人，电影感"  →  橘猫 (object) · 窗台 (scene);   excluded: 人;   style: 电影感
 
-The same rule as in English: a run of describing words and nouns that ends in a noun. 的 behind a description is
-dropped ("红色的猫"), behind a noun it ends the run ("公园的长椅": a park, a bench). What is said behind a noun joins
+The same rule as in English: a run of describing words and nouns that ends in a noun. 的 after a description is
+dropped ("红色的猫"), after a noun it ends the run ("公园的长椅": a park, a bench). What is said after a noun joins
 it ("车是红色的"), comparisons are skipped ("像狮子一样"). Nouns before 上, 里, 中, 下 ... and after 在, names of
 places and times are scenes.
 """
@@ -46,7 +46,7 @@ _COLOURS = {
     **dict.fromkeys(("棕", "棕色", "褐色", "咖啡色"), "棕色"),
     **dict.fromkeys(("银", "银色"), "银色"),
 }
-_SHADES = {  # what stands before a colour and says which: 墨绿, 酒红色
+_SHADES = {  # what precedes a colour and says which shade: 墨绿, 酒红色
     "红": "酒 枣 玫 玫瑰 砖 暗 深 浅 桃 火",
     "蓝": "湖 宝 藏 深 浅 淡 靛 孔雀",
     "绿": "墨 草 军 深 浅 橄榄 嫩 薄荷 翡翠 苹果",
@@ -107,7 +107,7 @@ _STYLE = word_set(
     "杰作 广角 微距 手持 跟拍 黑白 复古风 宫崎骏 皮克斯 恐怖片 惊悚片 纪录片 喜剧片 黏土动画 粘土动画 "
     "定格动画 像素风 像素画 4k 8k 2k hd 3d 2d cg 1080p imax"
 )
-_LOOKS = {  # how what they are part of looks, in English
+_LOOKS = {  # in English, the look of what they are part of
     **dict.fromkeys(("写实", "逼真", "真实", "照片", "摄影", "纪录片"), "realistic"),
     **dict.fromkeys(("水墨", "国画"), "ink-wash"),
     **dict.fromkeys(("黏土", "粘土"), "claymation"),
@@ -155,7 +155,7 @@ _PEOPLE = word_set(
     "少年 少女 侦探 裁判 教练 导演 编辑 机器人 宇航员 骑士 法师 武士 忍者 海盗 雕塑 喷泉 烟花 霓虹灯 大熊猫 宇航服 "
     "玩偶服 布偶装"
 )
-_THINGS = word_set(  # what the dictionary lacks, or takes for places and verbs
+_THINGS = word_set(  # things that the dictionary lacks, or takes for places or verbs
     "吉他 拿铁 美式咖啡 麻辣烫 汉堡 西瓜 南瓜 牡丹 薰衣草 布偶猫 英短 狸花猫 霸王龙 越野车 宇宙飞船 无人机 "
     "外卖小哥 快递员 警察 "
     "相机 小熊猫 小龙虾 小提琴 小丑鱼 老鹰 老虎 大提琴 奶茶 糖葫芦 汉服 旗袍 马面裙 熊猫 白发 黑衣人 卡布奇诺 "
@@ -170,14 +170,14 @@ _LISTS = word_set("、 和 或 或者 与 及")
 
 @cache
 def _tagger() -> Any:  # Any: jieba has no types
-    """jieba's tagger with its dictionary: 1 s, wanted only where Chinese is read."""
-    # It asks for pkg_resources and has odd escapes in its patterns. For good: `catch_warnings` would be every thread's.
+    """jieba's tagger with its dictionary: takes 1 s, needed only where Chinese is read."""
+    # It imports pkg_resources and has odd escapes in patterns. For good: `catch_warnings` would affect every thread.
     warnings.filterwarnings("ignore", module=".*jieba")
     import jieba
     import jieba.posseg
 
     words = jieba.Tokenizer()
-    # By itself it believes a `jieba.cache` in /tmp, whoever put it there; to read that takes longer than to make it.
+    # Left alone, it trusts any `jieba.cache` in /tmp, whoever put it there; reading that is slower than building it.
     words.FREQ, words.total = words.gen_pfdict(words.get_dict_file())
     words.initialized = True
     for word in sorted(_SCENES | _STYLE | _PEOPLE | _THINGS | _ACTIONS | frozenset(_COLOURS)):
@@ -193,7 +193,7 @@ def _tagger() -> Any:  # Any: jieba has no types
 def read(text: str) -> Reading:
     """The entities, the excluded entities and the style of a Chinese text.
 
-    Traditional characters are read as the simplified ones, which the dictionary has, and shown as they were written.
+    Traditional characters are read as the simplified ones, which the dictionary has, but shown as written.
     """
     from wordfreq.chinese import simplify_chinese
 
@@ -233,7 +233,7 @@ def _read(text: str) -> Reading:
 
 
 def _join_endings(cut: list[tuple[str, str]]) -> None:
-    """Joins what makes a style of the word before it, and takes 时 from a time of day: 水墨风, 史诗感, 日落时的大海."""
+    """Joins endings of style to their word, and removes 时 from times of day: 水墨风, 史诗感, 日落时的大海."""
     for i in range(len(cut) - 1, 0, -1):
         (before, flag), (word, _) = cut[i - 1], cut[i]
         is_manner = word == "格" and before.endswith("风")  # 赛博朋克风格
@@ -244,7 +244,7 @@ def _join_endings(cut: list[tuple[str, str]]) -> None:
             cut[i] = ("时", "d")
 
 
-_STUFF = {  # what things are made of, as what stands before them
+_STUFF = {  # what things are made of → how that describes them
     word: stuff
     for stuff, words in {
         "木制": "木头 木 原木 实木",
@@ -280,7 +280,7 @@ _COUNTED = re.compile(  # 3匹马, 三本书; 一 begins too many other words
 
 
 def _cut(text: str) -> Iterator[tuple[str, str]]:
-    """The words of a text with their flags; a number with what it counts by is never part of another word."""
+    """The words of a text with their flags; a number and its measure word are never part of another word."""
     end = 0
     for match in _COUNTED.finditer(text):
         yield from _tagger().cut(text[end : match.start()])
@@ -292,7 +292,7 @@ def _cut(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _in_words(number: int) -> str:
-    """A number as people say it before what it counts, as far as ten: 两, 十."""
+    """A number up to ten as it is said before a measure word: 两, 十."""
     return "零一两三四五六七八九十"[number] if number <= 10 else str(number)
 
 
@@ -321,7 +321,7 @@ Words = Sequence[tuple[str, str]]
 
 
 def _with_counts(words: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The words with a number right before the things that it counts: 两个穿汉服的女孩, as 穿汉服的两个女孩."""
+    """The words with each number moved right before the things that it counts: 两个穿汉服的女孩 as 穿汉服的两个女孩."""
     for i in range(len(words) - 2, -1, -1):
         end = i + 1 + (words[i + 1][1] == "q")
         is_count = words[i][1] == "m" and _counts(words[i][0], words[i + 1]) and end < len(words)
@@ -334,12 +334,12 @@ def _with_counts(words: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _counts(number: str, after: tuple[str, str]) -> bool:
-    """Whether a number has what it counts by: 两 个, 一群."""
+    """Whether a number has its measure word: 两 个, 一群."""
     return after[1] == "q" or number[1:2] in (*_MEASURES, *_MORE_MEASURES, *_CROWDS, "对")
 
 
 def _behind_clause(words: Words, start: int) -> int:
-    """Where the thing stands that a clause from start describes: behind its last 的; 0 if it describes none."""
+    """The place of the thing that a clause from start describes, after its last 的; 0 if it describes none."""
     thing = 0
     for i in range(start, min(start + _LONGEST_CLAUSE, len(words))):
         if words[i][0] in _STOPS or words[i][1] == "m":
@@ -355,9 +355,9 @@ _LANDSCAPE = "云雨雪雾林水海河湖山草花"
 
 
 def _parts(word: str, flag: str, before: str, after: str) -> list[tuple[str, str]]:
-    """A word of the dictionary that is two here: 窗台上 (on the sill), 云中 (in clouds), 踢足球 (kicks a ball).
+    """A word of the dictionary, split if it is two here: 窗台上 (on the sill), 云中 (in clouds), 踢足球 (kicks a ball).
 
-    `before` is the flag of the word before it (木桌上 is on a wooden table), `after` the word behind.
+    `before` is the flag of the word before it (木桌上 is on a wooden table), `after` the next word.
     """
     known = _tagger().word_tag_tab
     if len(word) > 2 and word.endswith("色") and after == "的":
@@ -450,7 +450,7 @@ def _skip_comparison(words: Words, i: int) -> int:
 
 
 def _is_likeness(words: Words, start: int, stop: int) -> bool:
-    """Whether what stands behind a phrase makes a comparison of it: 龙一样的云, 雪一样白; but not 猫和狗一样大."""
+    """Whether the words after a phrase make it a comparison: 龙一样的云, 雪一样白; but not 猫和狗一样大."""
     likes = words[stop][0] if stop < len(words) else ""
     after = words[stop + 1][0] if stop + 1 < len(words) else ""
     is_with = start > 0 and words[start - 1][0] in ("和", "跟", "与", "同")
@@ -459,7 +459,7 @@ def _is_likeness(words: Words, start: int, stop: int) -> bool:
 
 
 def _said(words: Words, i: int) -> tuple[list[str], int]:
-    """The colour, size ... that a sentence says of the noun before i, and where that ends: 是红色的, 被漆成红色."""
+    """The colour, size etc. that a sentence gives the noun before i, and where that ends: 是红色的, 被漆成红色."""
     end = i
     has_verb = False
     while end < len(words) and (words[end][0] in _SAYS or words[end][0] in _DEGREES):
@@ -514,13 +514,13 @@ def _phrase(words: Words, i: int) -> tuple[int, int]:
             break
         stop += 1
     while stop - first > 1 and words[stop - 1][1] == "an":
-        stop -= 1  # 灯光温暖: what it is like stands behind it
+        stop -= 1  # 灯光温暖: its description follows it
     is_quality = stop == first + 1 and words[first][1] == "an" and words[first][0] not in _PEOPLE
     return (first, stop) if stop > first and not is_quality else (i, i)
 
 
 def _is_acting(words: Words, i: int) -> bool:
-    """Whether what stands at i says what the thing right behind it does: 飞行汽车, but not 车飞行."""
+    """Whether what stands at i says what the thing right after it does: 飞行汽车, but not 车飞行."""
     is_first = i == 0 or not _is_noun(*words[i - 1])
     return words[i][0] in _ACTING and is_first and i + 1 < len(words) and _is_noun(*words[i + 1])
 
@@ -559,7 +559,7 @@ def _entity(words: Words, start: int, stop: int, said: Sequence[str]) -> Entity 
 
 
 def _count(word: str) -> str:
-    """The number that a word of number and measure says: 三只, 十五名, 一群; empty for one, and for what says none."""
+    """The number in a word of number and measure: 三只, 十五名, 一群; empty for one, and without a number."""
     if word[1:2] in _CROWDS or word in CONFLICT_GROUPS["number"]:
         return word if word in CONFLICT_GROUPS["number"] else "许多"
     digits = re.match(r"\d+|[一二两三四五六七八九十百千几]+", word)

@@ -1,8 +1,8 @@
-"""German words with their roles: capitals tell nouns, endings the adjectives before them.
+"""German words with their roles: capitals identify nouns, endings the adjectives before them.
 
     "roter Sportwagen in Tokio bei Regen"  →  roter sportwagen (object) · tokio (scene) · regen (scene)
 
-In a text without capitals a phrase ends in what stands before a verb, a preposition or a comma.
+In a text without capitals, a phrase ends before a verb, a preposition or a comma.
 """
 
 import re
@@ -85,7 +85,7 @@ _NAMED = STYLE_WORDS | style_words.TOOLS
 
 
 def _shown(tokens: Sequence[Token], phrase: Phrase) -> str:
-    """The phrase with what is said of its noun before it: "die Straßenbahn ist gelb"."""
+    """The phrase with what is said of its noun put before the noun: "die Straßenbahn ist gelb"."""
     words = []
     for i in phrase.parts:
         if i - 2 in phrase.parts and tokens[i - 1].role is Role.AND:
@@ -125,7 +125,7 @@ _GENITIVES = word_set("des eines dieses jedes seines ihres meines unseres")
 
 @lru_cache(maxsize=MOST_REMEMBERED)
 def _nominative(lower: str) -> str:
-    """A noun behind "des" without its ending: Hauses, Haus; Drachens, Drachen."""
+    """A noun after "des" without its ending: Hauses, Haus; Drachens, Drachen."""
     common = frequency("de")
     stems = (lower[: -len(end)] for end in ("sses", "es", "s") if lower.endswith(end))
     stems = (f"{stem}s" if lower.endswith("sses") and stem == lower[:-4] else stem for stem in stems)
@@ -136,7 +136,7 @@ _SHORTEST_STEM, _USED = 2, 2.0  # letters, Zipf value
 
 
 def _with_clauses(tokens: list[Token]) -> list[Token]:
-    """The words with what a clause behind a noun says of it as a sentence would: "die Katze, die schwarz ist"."""
+    """The words with relative clauses turned into sentences about their noun: "die Katze, die schwarz ist"."""
     for i in range(len(tokens) - 1, 2, -1):
         if tokens[i].role is not Role.COPULA:
             continue
@@ -168,7 +168,7 @@ def _token(word: str) -> Token:
 
 @lru_cache(maxsize=MOST_REMEMBERED)
 def _meaning(lower: str) -> Meaning | None:
-    """What a word means: itself, its base form, or for a compound what sort of thing its last part is."""
+    """What a word means: itself, its base form, or for a compound the sort of thing that its last part names."""
     known = meanings("de")
     for base in (lower, *_bases(lower, (*_ENDS, *_PLURALS)), lower.translate(_UMLAUTS)):  # Vögel, Vogel
         if base in known:
@@ -203,7 +203,7 @@ def _bases(word: str, endings: Sequence[str]) -> Iterator[str]:
 
 
 def _open(tokens: Sequence[Token], words: Sequence[str], i: int, *, has_capitals: bool) -> Role:
-    """The role of a word of an open class; the roles behind i are final."""
+    """The role of a word of an open class; the roles after i are final."""
     lower = words[i].lower()
     after = tokens[i + 1].role if i + 1 < len(tokens) else Role.END
     before = tokens[i - 1].role if i else Role.END
@@ -254,6 +254,6 @@ def _is_adjective(token: Token, lower: str) -> bool:
 
 
 def _is_verb(lower: str) -> bool:
-    """Whether it is a form of the present whose infinitive people use."""
+    """Whether it is a present-tense form of a verb whose infinitive is in use."""
     common = frequency("de")
     return lower in _VERBS or (lower.endswith("t") and any(f"{lower[:-1]}{end}" in common for end in ("en", "n")))

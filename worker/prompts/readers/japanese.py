@@ -23,9 +23,9 @@ _BE = word_set("映す 見せる 写す 入れる いる ある 含む 見える
 _NONE = word_set("ない なし 無し ぬ ず ん 抜き 無い")
 _NOBODY = word_set("無人 人気のない 誰")
 _LIKE = word_set("よう みたい")
-_DISGUISES = word_set("格好 恰好 コスプレ")  # of what somebody is not
+_DISGUISES = word_set("格好 恰好 コスプレ")  # after what somebody only looks like
 _SIDES = word_set("上 中 下 前 後ろ 横 隣 そば 間 周り 奥 側 うえ なか 真ん中 中心 外 上空 頭上 眼下")
-_MOVES = word_set(  # verbs whose を says along what: 砂丘を歩く
+_MOVES = word_set(  # verbs whose を marks the place they lead through: 砂丘を歩く
     "歩く 歩む 走る 飛ぶ 泳ぐ 進む 渡る 抜ける 通る 駆ける 駆け抜ける 走り抜ける 旅する 漂う 登る 上る 下る "
     "降りる 横切る 滑る "
     "流れる さまよう 舞う 巡る 行く 行き交う 飛び回る 泳ぎ回る 散歩 散策 疾走 走行 飛行 航行 移動 横断 通過 浮遊 "
@@ -36,14 +36,14 @@ _PLACE_ENDS = (
     *"林海山川湖街町城寺駅橋島園場館店原谷村室港丘洞峠滝畑田庭宮",
     *_WEATHER_ENDS,
 )  # of compounds: 杉林, 朝霧
-_POINTERS = word_set("この その あの どの ある とある 同じ 我が")  # which one it is, not what it is like
+_POINTERS = word_set("この その あの どの ある とある 同じ 我が")  # say which one it is, not what it is like
 _STYLE_ENDS = word_set("風 調 風味 タッチ 感 的")
-_LONGEST = 6  # janome's words that may be one of the lexicon
+_LONGEST = 6  # janome's words that may make up one word of the lexicon
 
 
 @cache
 def _tokenizer() -> Any:  # Any: janome has no types
-    """janome with its dictionary: 0.5 s, mapped into memory, wanted only where Japanese is read."""
+    """janome with its dictionary, mapped into memory: takes 0.5 s, needed only where Japanese is read."""
     from janome.tokenizer import Tokenizer
 
     return Tokenizer(mmap=True)
@@ -88,7 +88,7 @@ _NO_COLOURS = word_set("景色 特色 音色 顔色 異色")
 
 
 def _without_counters(tokens: Sequence[Token]) -> list[Token]:
-    """The words with numerals that count nothing as part of their noun (三毛猫), and without 名前 behind a name."""
+    """The words with numerals that count nothing as part of their noun (三毛猫), and without 名前 after a name."""
     kept: list[Token] = []
     for i, token in enumerate(tokens):
         before = kept[-1] if kept else None
@@ -138,7 +138,7 @@ def _cut(text: str) -> list[Token]:
 
 
 def _known_length(cut: Sequence[Any], i: int) -> int:
-    """How many words at i are one of the lexicon: 宇宙 + 飛行 + 士."""
+    """How many words at i make up one word of the lexicon: 宇宙 + 飛行 + 士."""
     known = meanings("ja")
     for length in range(min(_LONGEST, len(cut) - i), 1, -1):
         text = "".join(word.surface for word in cut[i : i + length])
@@ -224,7 +224,7 @@ _COVERED = ("覆", "囲", "包", "満")
 
 
 def _described_by_past(tokens: Sequence[Token]) -> list[Token]:
-    """The words with a verb in its past right before a noun, and nothing more, as its look: 錆びた自転車."""
+    """The words with a bare past-tense verb right before a noun as its look: 錆びた自転車."""
     kept: list[Token] = []
     for i, token in enumerate(tokens):
         is_alone = len(kept) < 2 or kept[-2].role in (Role.END, Role.LINK, Role.ADJECTIVE)
@@ -239,7 +239,7 @@ def _described_by_past(tokens: Sequence[Token]) -> list[Token]:
 
 
 def _described_by_verbs(tokens: Sequence[Token]) -> list[Token]:
-    """Without "な" behind a description, and with what a verb says of the next noun: 赤く塗られた車."""
+    """Without "な" after a description, and with what a verb says of the next noun: 赤く塗られた車."""
     kept: list[Token] = []
     for i, token in enumerate(tokens):
         if token.role is Role.PLACE and i + 1 < len(tokens) and tokens[i + 1].text.startswith(_COVERED):

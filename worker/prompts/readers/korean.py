@@ -1,8 +1,8 @@
-"""Korean words with their roles: particles come off the end of each word, endings tell descriptions and verbs.
+"""Korean words with their roles: particles are split off the end of words, endings identify descriptions and verbs.
 
     "빨간 고양이가 창가에서 자고 있다"  →  빨간 고양이 (object) · 창가 (scene)
 
-No dictionary: the particles are few, and which one may stand behind a word depends on its last sound.
+No dictionary: the particles are few, and which one may follow a word depends on its last sound.
 """
 
 import re
@@ -25,7 +25,7 @@ _FIRST_SYLLABLE, _FINALS = 0xAC00, 28  # of Unicode's syllables; final sounds of
 _FINAL_L, _FINAL_N = 8, 4
 
 _PLACE, _LINK, _LIKE, _OTHER = Role.PLACE, Role.LINK, Role.LIKE, Role.PARTICLE
-# particles, longest first: what they do, and whether they stand behind a final consonant, a vowel, or either
+# particles, longest first: their role, and whether they follow a final consonant, a vowel, or either
 _PARTICLES: tuple[tuple[str, Role, bool | None], ...] = (
     *(("에서는", _PLACE, None), ("에서의", _PLACE, None), ("에서", _PLACE, None), ("에는", _PLACE, None)),
     *(("에게", _OTHER, None), ("으로", _OTHER, True), ("로", _OTHER, False), ("처럼", _LIKE, None)),
@@ -44,8 +44,8 @@ _PARTICLES: tuple[tuple[str, Role, bool | None], ...] = (
 )
 _BY_LENGTH = sorted(_PARTICLES, key=lambda row: -len(row[0]))
 _NONE = word_set("없는 없이 없다 없음 아닌 없고 없습니다 제외 제외한 없어야 않는 않고 안보이는 말고")
-_NOT_DONE = ("않", "못", "마", "말")  # behind a verb in 지: 쓰지 않은
-_SHOWN = word_set("있지 보이지 나오지 나타나지 들어가지 등장하지 보여주지")  # what does not do this is not seen
+_NOT_DONE = ("않", "못", "마", "말")  # after a verb in 지: 쓰지 않은
+_SHOWN = word_set("있지 보이지 나오지 나타나지 들어가지 등장하지 보여주지")  # what does not do these is not seen
 _NOBODY = word_set("아무도 무인")
 _LIKE_WORDS = word_set("같은 같이 처럼 닮은")
 _SIDES = word_set("위 안 아래 앞 뒤 옆 속 중앙 가운데 사이 주변 밑 곁 너머 근처 한가운데 밖")
@@ -95,7 +95,7 @@ def tag(text: str) -> list[Token]:
 
 
 def _covered(tokens: list[Token]) -> list[Token]:
-    """The words with what covers a thing as its description, where no particle parts them: 눈 덮인 산."""
+    """The words with what covers a thing as its description, if no particle separates them: 눈 덮인 산."""
     kept: list[Token] = []
     for i, token in enumerate(tokens):
         after = tokens[i + 1].role if i + 1 < len(tokens) else Role.END
@@ -146,7 +146,7 @@ def _token(text: str, role: Role) -> Token:
 
 
 def _place(text: str) -> Meaning | None:
-    """What a compound means that the lexicon lacks and that ends in a place: 야시장, 자작나무숲."""
+    """The meaning of a compound that the lexicon lacks and that ends in a place: 야시장, 자작나무숲."""
     for start in range(1, len(text) - 1):
         found = meanings("ko").get(text[start:])
         if found is not None and found.sort is Sort.SCENE:
@@ -160,7 +160,7 @@ _NO_PLACES = word_set("낙하산 부동산 손길 발길")
 
 
 def _is_manner(text: str) -> bool:
-    """Whether a word says in whose manner: 만화풍, but not 태풍, a storm."""
+    """Whether a word names a manner: 만화풍, but not 태풍, a storm."""
     return len(text) >= _SHORTEST_MANNER and text.endswith("풍") and text not in _WINDS
 
 

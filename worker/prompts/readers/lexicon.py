@@ -1,7 +1,7 @@
-"""What words of other languages mean: `lexicon.txt` as one table a language.
+"""What words of other languages mean: `lexicon.txt` as one table per language.
 
-The English word of a thing is what it is compared by (`Entity.head`, `Entity.attributes`): so colours, sizes, ages and
-kinds of people exclude each other in every language, and across two.
+Things are compared by their English words (`Entity.head`, `Entity.attributes`): so colours, sizes, ages and kinds of
+people exclude each other within every language and between two.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,7 +64,7 @@ _OBJECTS = frozenset(
 
 @cache
 def meanings(language: str) -> Mapping[str, Meaning]:
-    """The words of a language, in lower case, with what they mean; of two meanings the first one listed."""
+    """The words of a language, in lower case, with their meanings; the first one listed if there are several."""
     return {word: found[0] for word, found in _read(language).items()}
 
 
@@ -76,7 +76,7 @@ def nouns(language: str) -> Mapping[str, Meaning]:
 
 @cache
 def known_nouns() -> frozenset[str]:
-    """The English nouns that some language has a word for here."""
+    """The English nouns for which some language has a word here."""
     found = (meaning for language in LANGUAGES for meaning in nouns(language).values())
     return frozenset(meaning.english.split()[-1] for meaning in found if not meaning.sort.describes)
 

@@ -1,9 +1,9 @@
-"""Phrases of languages that put a particle behind their nouns: Japanese, Korean.
+"""Phrases of languages that put a particle after their nouns: Japanese, Korean.
 
     "窓辺で眠る赤い猫、人はいない"  →  窓辺 (scene) · 赤い猫 (object);   excluded: 人
 
-Each language tags its words (`Token.role`); the rule is common: descriptions, nouns, and what stands behind them says
-whether they are a place, are compared with, or are not there.
+Each language tags its words (`Token.role`); the rule is shared: descriptions, then nouns, and what follows them
+says whether they are a place, a comparison, or absent.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ class Role(Enum):
     NOUN = auto()
     ADJECTIVE = auto()
     NUMBER = auto()
-    COUNTER = auto()  # what is counted by: 匹, 마리
+    COUNTER = auto()  # a counter: 匹, 마리
     LINK = auto()  # の, 의
     PLACE = auto()  # the words before are where something is
     PARTICLE = auto()  # any other
@@ -51,8 +51,8 @@ class Language:
 
     blank: str  # between the words of a phrase
     joins: Callable[[Token, Token], bool]  # whether two nouns in a row are one thing
-    noun: Callable[[str], Meaning | None]  # what nouns joined to one mean
-    kinds: frozenset[str] = frozenset()  # nouns that one linked to them says the kind of
+    noun: Callable[[str], Meaning | None]  # the meaning of nouns joined to one
+    kinds: frozenset[str] = frozenset()  # nouns whose kind a noun linked to them names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,18 +155,18 @@ def _phrase(tokens: Sequence[Token], i: int, language: Language) -> Phrase | Non
 
 
 def _is_seen(token: Token) -> bool:
-    """Whether a noun names what one sees, by what the lexicon has of it."""
+    """Whether a noun names something visible, as far as the lexicon knows."""
     return token.meaning is not None and not (token.is_style or token.is_of(Sort.NOTHING) or _is_manner(token))
 
 
 def _makes_one(token: Token, after: Sequence[Token], language: Language) -> bool:
-    """Whether の joins a noun to what it is the kind of: a panda's costume, a cherry's tree; not a park's tree."""
+    """Whether の joins a noun to one whose kind it names: a panda's costume, a cherry's tree; not a park's tree."""
     is_place = token.is_of(Sort.SCENE, Sort.SURFACE, Sort.PERSON, Sort.NOTHING)
     return bool(after) and after[0].role is Role.NOUN and after[0].text in language.kinds and not is_place
 
 
 def _is_one_word(left: Token, right: Token, language: Language) -> bool:
-    """Whether two nouns are one of the lexicon: 우주 비행사."""
+    """Whether two nouns make up one of the lexicon: 우주 비행사."""
     return language.noun(f"{left.text}{language.blank}{right.text}") is not None
 
 
@@ -188,7 +188,7 @@ def _counts_next(tokens: Sequence[Token], i: int) -> bool:
 
 
 def _after(tokens: Sequence[Token], i: int) -> Role | None:
-    """What stands behind a phrase makes of it: PLACE, NONE, LIKE, or nothing."""
+    """The role that what follows gives a phrase: PLACE, NONE, LIKE, or None."""
     i = _behind_missing(tokens, _behind_list(tokens, i))
     roles = [token.role for token in tokens[i : i + 5]] + [Role.END]
     if roles[0] is Role.LIKE or roles[:2] == [Role.LINK, Role.LIKE]:
@@ -203,7 +203,7 @@ def _after(tokens: Sequence[Token], i: int) -> Role | None:
 
 
 def _behind_list(tokens: Sequence[Token], i: int) -> int:
-    """Where a list with "too" behind each thing goes on after its last: 人も車もいない, 사람도 차도 없는."""
+    """Where a list with "too" after each thing goes on after its last: 人も車もいない, 사람도 차도 없는."""
     while i + 2 < len(tokens) and tokens[i].text in _TOO and tokens[i + 1].role is Role.NOUN:
         if tokens[i + 2].text not in _TOO:
             break
@@ -225,9 +225,9 @@ _WITH = ("と", "や", "과", "와", "이나", "나")
 
 
 def of_material(tokens: Sequence[Token], made: frozenset[str], link: str) -> list[Token]:
-    """The words with what a thing is made of as its description: ガラスでできた城, 유리로 만든 성.
+    """The words with the material of a thing as its description: ガラスでできた城, 유리로 만든 성.
 
-    `made` are the verbs that mean it, `link` stands between a material and its thing.
+    `made` are the verbs for "made", `link` stands between a material and its thing.
     """
     kept: list[Token] = []
     i = 0

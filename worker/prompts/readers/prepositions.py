@@ -2,8 +2,8 @@
 
     "un chat rouge endormi sur un lit, sans personne"  →  chat rouge (object) · lit (scene);   excluded: personne
 
-Each language tags its words (`Token.role`); the rule is common: descriptions, a noun, and where the language puts them
-behind it more descriptions and "de" with a bare noun. What is said of the noun by a verb joins it ("est rouge").
+Each language tags its words (`Token.role`); the rule is shared: descriptions, a noun and, if the language puts
+them there, more descriptions and "de" with a bare noun. What a verb says of the noun joins it ("est rouge").
 """
 
 from collections.abc import Callable, Sequence
@@ -23,11 +23,11 @@ class Role(Enum):
 
     NOUN = auto()
     ADJECTIVE = auto()
-    PARTICIPLE = auto()  # an adjective, unless something follows that says by what or where: "assis sur"
+    PARTICIPLE = auto()  # an adjective, unless what follows says by what or where: "assis sur"
     NUMBER = auto()
     ARTICLE = auto()
     IN = auto()  # what follows is a place
-    ON = auto()  # what follows is a place where it is a surface
+    ON = auto()  # what follows is a place if it is a surface
     PREPOSITION = auto()
     OF = auto()
     AND = auto()
@@ -35,7 +35,7 @@ class Role(Enum):
     COPULA = auto()
     RELATIVE = auto()
     NEGATION = auto()  # what follows is not seen
-    NOT = auto()  # what the verb behind it names is not seen
+    NOT = auto()  # what the verb after it names is not seen
     NOBODY = auto()
     LIKE = auto()  # what follows is compared with
     DEGREE = auto()
@@ -58,7 +58,7 @@ class Token(Worded):
 
     @property
     def is_singular(self) -> bool:
-        """Whether its form can only be one of a thing, in a language that says so by the form alone."""
+        """Whether its form can only be singular, in a language that shows number by the form alone."""
         return bool(self.cases) and all(case.endswith(" sing") for case in self.cases)
 
     @property
@@ -82,7 +82,7 @@ class Phrase:
 class Order:
     """How a language builds its phrases."""
 
-    follows: bool  # adjectives stand behind the noun
+    follows: bool  # adjectives follow the noun
     joins_of: bool  # "mesa de madera" is one phrase
     shown: Callable[[Sequence[Token], Phrase], str]  # the text of a phrase
 
@@ -120,7 +120,7 @@ def read(tokens: Sequence[Token], order: Order) -> Reading:
 
 
 def _told_of_subjects(tokens: Sequence[Token], order: Order) -> list[Token]:
-    """The words with what a sentence says right behind its subject: "le chat sur la table est noir"."""
+    """The words with what a sentence says moved right after its subject: "le chat sur la table est noir"."""
     told = _with_asides(tokens)
     start = 0
     for i, token in enumerate(tuple(told)):
@@ -178,7 +178,7 @@ def _next(tokens: Sequence[Token], i: int, order: Order, found: Found) -> int:
 
 
 def _is_shape(tokens: Sequence[Token], i: int) -> bool:
-    """Whether what follows gives a thing its shape alone: "en forma de corazón", "in Form eines Herzens", "в виде"."""
+    """Whether what follows only gives a thing its shape: "en forma de corazón", "in Form eines Herzens", "в виде"."""
     return tokens[i].written in _SHAPES and i > 0 and tokens[i - 1].role in (Role.IN, Role.PREPOSITION)
 
 
@@ -213,7 +213,7 @@ def _style(tokens: Sequence[Token], i: int, order: Order, found: Found) -> int:
 
 
 def _medium_end(tokens: Sequence[Token], i: int) -> int:
-    """Where it ends what a picture is painted with: "dibujo a lápiz", "peinture à l'huile"; 0 if that is not said."""
+    """The end of what a picture is painted with: "dibujo a lápiz", "peinture à l'huile"; 0 if that is not said."""
     if i >= len(tokens) or tokens[i].written not in ("a", "à", "al", "au"):
         return 0
     medium = _skip(tokens, i + 1, Role.ARTICLE)
@@ -300,7 +300,7 @@ def _describes(tokens: Sequence[Token], i: int) -> bool:
 
 
 def _description_end(tokens: Sequence[Token], noun: int, i: int) -> int:
-    """Where one description behind a noun ends; i if none begins there."""
+    """Where one description after a noun ends; i if none begins there."""
     token = tokens[i]
     after = tokens[i + 1].role if i + 1 < len(tokens) else Role.END
     if _is_made(tokens, i):
@@ -342,7 +342,7 @@ _NEVER_HELD = word_set("glass crystal porcelain ceramic clay wood wooden metal b
 _JOINTS = ("de", "d'", "à")  # "del", "do" have an article
 _OUT_OF = ("aus", "из")
 _MADE_OF = (*_JOINTS, *_OUT_OF, "en", "em", "con", "com")
-_MADE = (  # how words begin that say of what a thing is made
+_MADE = (  # beginnings of words that say what a thing is made of
     *("hech", "construid", "fabricad", "tallad", "esculpid", "tejid", "feit", "construíd", "talhad", "entalhad"),
     *("fait", "construit", "fabriqu", "sculpt", "taillé", "gemacht", "gebaut", "gefertigt", "geschnitzt"),
     *("сделанн", "построенн", "вырезанн", "изготовленн", "слепленн", "сложенн"),
@@ -401,7 +401,7 @@ def _entity(tokens: Sequence[Token], phrase: Phrase, order: Order, said: Sequenc
 
 
 def _is_garment(tokens: Sequence[Token], phrase: Phrase) -> bool:
-    """Whether an unknown coloured thing that somebody is in is worn: "женщина в красном платке"."""
+    """Whether an unknown coloured thing that somebody is "in" is worn: "женщина в красном платке"."""
     who = phrase.start - 1
     while who > 0 and tokens[who].role in (Role.ARTICLE, Role.IN):
         who -= 1
@@ -417,7 +417,7 @@ def _is_goal(tokens: Sequence[Token], phrase: Phrase) -> bool:
 
 
 def _is_worn(tokens: Sequence[Token], phrase: Phrase, said: Sequence[int]) -> bool:
-    """Whether a bare colour behind somebody is that of the clothes: "hombre de negro" is no "hombre negro"."""
+    """Whether a bare colour after somebody is that of the clothes: "hombre de negro" is no "hombre negro"."""
     is_bare = tokens[said[0] - 1].role in (Role.IN, Role.OF) and phrase.stop == said[0] - 1
     is_somebody = tokens[phrase.noun].is_of(Sort.PERSON) and tokens[phrase.noun].said.english.split()[-1] in _SOMEBODY
     return is_bare and is_somebody and all(tokens[i].is_of(Sort.COLOUR) for i in said)
@@ -428,7 +428,7 @@ def _as_dress(said: Said) -> Said:
 
 
 def _is_behind_article(tokens: Sequence[Token], phrase: Phrase) -> bool:
-    """Whether an article counts, or the form: "un pájaro", "птица" is one bird."""
+    """Whether an article or the form says that it is one: "un pájaro", "птица" is one bird."""
     if tokens[phrase.noun].is_singular:
         return True
     first = phrase.start - 1

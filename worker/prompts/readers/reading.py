@@ -10,7 +10,7 @@ from worker.prompts.vocabulary.groups import CONFLICT_GROUPS
 from worker.prompts.vocabulary.invisible import EMPTY_WHEN_BARE
 from worker.prompts.vocabulary.lists import word_set
 
-TWO_COLOURS = "black-and-white"  # of a thing where one is named, else of the whole picture
+TWO_COLOURS = "black-and-white"  # of a thing if one is named, else of the whole picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,17 +33,17 @@ class Found:
     looks: list[str] = field(default_factory=list)
 
     def add(self, entity: Entity | None, *, is_excluded: bool = False) -> None:
-        """Take in an entity, once each text."""
+        """Add an entity, unless one with its text is there."""
         if entity is not None:
             (self.excluded if is_excluded else self.seen).setdefault(entity.text, entity)
 
     def add_style(self, text: str, looks: Iterable[str]) -> None:
-        """Take in how it looks, in the words of the prompt and in English."""
+        """Add style, in the words of the prompt and in English."""
         self.style[text] = None
         self.looks.append(" ".join(looks))
 
     def add_nobody(self, word: str) -> None:
-        """Note that no person is seen, in the language's word for it."""
+        """Note that no person is seen, by the language's word for a person."""
         self.add(entity(Said(word, Meaning("person", Sort.PERSON)), word, ()), is_excluded=True)
 
     def reading(self) -> Reading:
@@ -65,12 +65,12 @@ class Said:
 
     @property
     def english(self) -> str:
-        """The English word, or the word itself where the lexicon does not have it."""
+        """The English word, or the word itself if the lexicon does not have it."""
         return self.meaning.english if self.meaning else self.text
 
 
 class Worded:
-    """What tokens of every language have beside their role."""
+    """What the tokens of all languages have besides their role."""
 
     __slots__ = ()
     text: str
@@ -105,10 +105,10 @@ def entity(
     is_single: bool = False,
     is_place: bool = False,
 ) -> Entity | None:
-    """The entity of a phrase; None when it names nothing that is seen.
+    """The entity of a phrase; None if it names nothing that is seen.
 
-    `text` is the phrase as shown, `is_single` whether an article says that it is one, `is_place` whether something is
-    in or on it by what stands around it.
+    `text` is the phrase as shown, `is_single` whether an article says that it is one, `is_place` whether the words
+    around it say that something is in or on it.
     """
     sort = head.meaning.sort if head.meaning else None
     if sort is Sort.NOTHING or sort is Sort.STYLE:

@@ -2,8 +2,8 @@
 
     "un gato negro duerme sobre una mesa de madera"  →  gato negro (object) · mesa de madera (scene)
 
-The noun comes first and its adjectives follow, so what must be told is where they end: a word behind a noun is a verb
-where people use its infinitive ("camina", caminar), else it describes ("perro labrador").
+The noun comes first and its adjectives follow, so the question is where they end: a word after a noun is a verb if its
+infinitive is in use ("camina", caminar), else it describes ("perro labrador").
 """
 
 import re
@@ -23,13 +23,13 @@ from worker.prompts.readers.romance_words import GRAMMARS, Grammar, variants
 from worker.prompts.vocabulary.style import STYLE_WORDS
 
 _TOKEN = re.compile(r"[^\W\d_]+['’]|[^\W\d_]+(?:-[^\W\d_]+)*|\d+\w*|[^\w\s]")
-_COMMONER = 0.7  # a singular may be so much rarer than its plural, as powers of ten
+_COMMONER = 0.7  # powers of ten by which a singular may be rarer than its plural
 _NAMED = STYLE_WORDS | style_words.TOOLS
 _ORDER = p.Order(follows=True, joins_of=True, shown=p.plain)
 
 
 def reader(language: str) -> partial[Reading]:
-    """What reads texts of `es`, `fr` or `pt`."""
+    """The reader of texts in `es`, `fr` or `pt`."""
     return partial(_read, grammar=GRAMMARS[language])
 
 
@@ -57,7 +57,7 @@ _YEARS = ("año", "an", "ano")
 
 
 def _joined(words: Sequence[str], grammar: Grammar) -> Iterator[str]:
-    """The words, those of fixed phrases as one: "puesta de sol"."""
+    """The words, with fixed phrases as one word: "puesta de sol"."""
     i = 0
     while i < len(words):
         firsts = (words[i], words[i].removesuffix("s"))  # estrellas de mar
@@ -77,7 +77,7 @@ def _fixed(language: str) -> frozenset[str]:
 
 
 def _is_of_the_whole(words: Sequence[str], i: int, grammar: Grammar) -> bool:
-    """Whether the colours at i are those of the picture: ", en blanco y negro", "película en blanco y negro"."""
+    """Whether the colours at i are those of the whole picture: ", en blanco y negro", "película en blanco y negro"."""
     before = words[i - 2] if i > 1 else ","
     meaning, _ = _known(before.lower(), grammar)
     is_picture = meaning is not None and meaning.sort in (Sort.STYLE, Sort.NOTHING)

@@ -1,4 +1,4 @@
-"""The role of a Spanish, French or Portuguese word beside its neighbours: the first rule that knows decides."""
+"""The role of a Spanish, French or Portuguese word beside its neighbours: the first rule that applies decides."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -31,21 +31,21 @@ class _Place:
 
     @property
     def next(self) -> Token | None:
-        """The word behind it."""
+        """The word after it."""
         return self.tokens[self.i + 1] if self.i + 1 < len(self.tokens) else None
 
     @property
     def before(self) -> Role:
-        """The role of the word before; END where none stands."""
+        """The role of the word before it; END if there is none."""
         return self.last.role if self.last else Role.END
 
     @property
     def after(self) -> Role:
-        """What the word behind is by itself; END where none stands."""
+        """What the next word is by itself; END if there is none."""
         return self.next.role if self.next else Role.END
 
     def is_next(self, words: Sequence[str] | frozenset[str]) -> bool:
-        """Whether one of these is written behind it."""
+        """Whether one of these is written after it."""
         return self.next is not None and self.next.written in words
 
     def is_last(self, words: Sequence[str] | frozenset[str]) -> bool:
@@ -60,7 +60,7 @@ def role_in_context(tokens: Sequence[Token], i: int, grammar: Grammar) -> Role:
 
 
 def _thing_that_is_done(at: _Place) -> Role | None:
-    """A verb by itself that stands where things do: "la danse"."""
+    """A word that is a verb by itself but stands where a noun does: "la danse"."""
     is_thing = at.token.role is Role.VERB and at.before in (Role.ARTICLE, Role.NUMBER, Role.OF)
     return Role.NOUN if is_thing else None
 
@@ -89,7 +89,7 @@ def _comparison(at: _Place) -> Role | None:
 
 
 def _lack(at: _Place) -> Role | None:
-    """An "of" behind what is without something: "un parque vacío de gente", "dépourvu de meubles"."""
+    """An "of" after what is without something: "un parque vacío de gente", "dépourvu de meubles"."""
     if at.token.role is not Role.OF or at.last is None or not _LACKING.fullmatch(at.last.written):
         return None
     is_book = at.before is Role.NOUN and at.last.written.startswith("livr")  # "un livre de cuisine"
@@ -110,7 +110,7 @@ def _resemblance(at: _Place) -> Role | None:
 
 
 def _unknown_verb(at: _Place) -> Role | None:
-    """An unknown word that is to be done ("crear un logo", "de gravir") or happens ("llega una moto")."""
+    """An unknown word that is an infinitive ("crear un logo", "de gravir") or begins a sentence ("llega una moto")."""
     token, grammar = at.token, at.grammar
     can_act = at.before in (Role.END, Role.VERB) or at.is_last(_BEFORE_INFINITIVE)
     if token.role is not Role.NOUN or token.meaning is not None or not can_act:
@@ -130,7 +130,7 @@ def _verb_that_describes_too(at: _Place) -> Role | None:
 
 
 def _look_that_is_a_thing(at: _Place) -> Role | None:
-    """A look by itself that is called as a thing is: "arroz e laranja", but "rojo y naranja"."""
+    """A word that is a look by itself but a thing here: "arroz e laranja", but "rojo y naranja"."""
     token = at.token
     noun = nouns(at.grammar.language).get(token.text)
     is_thing = token.role is Role.ADJECTIVE and noun is not None and noun.is_object and noun is not token.meaning
@@ -143,7 +143,7 @@ def _look_that_is_a_thing(at: _Place) -> Role | None:
 
 
 def _adjective_that_is_a_thing(at: _Place) -> Role | None:
-    """An adjective behind an article with no noun to come: "un joven camina"."""
+    """An adjective after an article with no noun to come: "un joven camina"."""
     token = at.token
     starts = at.before is Role.END and at.after in (Role.RELATIVE, Role.VERB) and token.is_of(Sort.AGE)  # "anciano que"
     if token.role is not Role.ADJECTIVE or token.is_style:
@@ -159,12 +159,12 @@ def _adjective_that_is_a_thing(at: _Place) -> Role | None:
 
 
 def _no_common_noun(at: _Place) -> Role | None:
-    """What else is no noun, and names: they are what they are by themselves."""
+    """Names, and all other words that are no noun: they keep the role that they have by themselves."""
     return at.token.role if at.token.role is not Role.NOUN or at.token.is_name else None
 
 
 def _verb_behind_object(at: _Place) -> Role | None:
-    """A form of French behind a pronoun that looks like an article: "un chien le regardant"."""
+    """A French verb after a pronoun that looks like an article: "un chien le regardant"."""
     token, grammar = at.token, at.grammar
     is_form = grammar.language == "fr" and token.written.endswith("ant") and token.text not in grammar.nouns
     is_behind_noun = at.before is Role.ARTICLE and at.tokens[max(0, at.i - 2)].role is Role.NOUN
@@ -184,7 +184,7 @@ def _reflexive_verb(at: _Place) -> Role | None:
 
 
 def _verb_of_clause(at: _Place) -> Role | None:
-    """What is done behind "que", "no" or an adverb."""
+    """What is done after "que", "no" or an adverb."""
     if at.before not in (Role.RELATIVE, Role.OTHER, Role.NOT):
         return None
     ends = at.grammar.acting_ends if at.before is not Role.RELATIVE else at.grammar.clause_ends
@@ -193,13 +193,13 @@ def _verb_of_clause(at: _Place) -> Role | None:
 
 
 def _second_verb(at: _Place) -> Role | None:
-    """What is done besides: "y recorre una ciudad"."""
+    """A second verb: "y recorre una ciudad"."""
     can_act = at.before is Role.AND and at.token.meaning is None and at.after is Role.ARTICLE
     return Role.VERB if can_act and _is_verb(at.token, at.grammar) else None
 
 
 def _first_of_its_phrase(at: _Place) -> Role | None:
-    """A noun with nothing before that it could describe, or could be done by."""
+    """A noun, if nothing before could be described by it or be its subject."""
     return None if at.before in (Role.NOUN, Role.ADJECTIVE, Role.PARTICIPLE) else at.token.role
 
 
@@ -227,7 +227,7 @@ def _listed_noun(at: _Place) -> Role | None:
 
 
 def _verb_with_its_place(at: _Place) -> Role | None:
-    """An unknown word behind somebody that is what they do: "un león ruge en", "cheval galopant sur"."""
+    """An unknown word after somebody that is what they do: "un león ruge en", "cheval galopant sur"."""
     token, grammar, is_french = at.token, at.grammar, at.grammar.language == "fr"
     places = (Role.IN, Role.ON, Role.PREPOSITION, Role.ARTICLE, Role.NUMBER, *(() if is_french else (Role.NOUN,)))
     if at.after not in places or token.text in grammar.adjectives:
@@ -271,12 +271,12 @@ _RULES = (
     _look_that_is_a_thing,
     _adjective_that_is_a_thing,
     _painted,
-    _no_common_noun,  # so nouns alone are left
+    _no_common_noun,  # so only nouns are left
     _verb_behind_object,
     _reflexive_verb,
     _verb_of_clause,
     _second_verb,
-    _first_of_its_phrase,  # so those alone that follow a noun or what is said of it
+    _first_of_its_phrase,  # so only those are left that follow a noun or its description
     _known_noun,
     _participle,
     _listed_noun,
@@ -312,7 +312,7 @@ _REFLEXIVES = ("se", "me", "te", "s'")
 
 
 def _subject(tokens: Sequence[Token], i: int) -> Token:
-    """The noun that a word at i is said of: the horse of "caballo de madera"; the word itself if none stands before."""
+    """The noun that a word at i is said of: the horse of "caballo de madera"; the word itself if there is none."""
     nouns = [k for k in range(i - 1, -1, -1) if tokens[k].role is Role.NOUN]
     if not nouns:
         return tokens[i]
@@ -322,7 +322,7 @@ def _subject(tokens: Sequence[Token], i: int) -> Token:
 
 
 def _do_next(at: _Place) -> bool:
-    """Whether what stands behind a plural is what they do: "las ancianas toman té"."""
+    """Whether what follows a plural is what they do: "las ancianas toman té"."""
     verb, grammar = at.next, at.grammar
     if verb is None or verb.role is not Role.NOUN or verb.meaning is not None:
         return False
@@ -332,7 +332,7 @@ def _do_next(at: _Place) -> bool:
 
 
 def _does_next(at: _Place) -> bool:
-    """Whether what stands behind somebody old or young is what they do: "una anciana empieza a bailar"."""
+    """Whether what follows somebody old or young is what they do: "una anciana empieza a bailar"."""
     tokens, i = at.tokens, at.i
     if i + 2 >= len(tokens) or not at.token.is_of(Sort.AGE) or tokens[i + 1].role is not Role.NOUN:
         return False
@@ -343,7 +343,7 @@ def _does_next(at: _Place) -> bool:
 
 
 def _is_verb(token: Token, grammar: Grammar) -> bool:
-    """Whether the word is a form of the present whose infinitive people use."""
+    """Whether the word is a present-tense form of a verb whose infinitive is in use."""
     common = frequency(grammar.language)
     if token.text in grammar.verbs:
         return True

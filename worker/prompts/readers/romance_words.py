@@ -1,4 +1,4 @@
-"""Closed word classes of Spanish, French and Portuguese, and words that endings do not tell. Plain data."""
+"""Closed word classes of Spanish, French and Portuguese, and words that their endings do not identify. Plain data."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -28,15 +28,15 @@ class Grammar:
     degrees: frozenset[str]
     others: frozenset[str]
     verbs: frozenset[str]  # forms that no rule makes
-    nouns: frozenset[str]  # what endings would take for something else
+    nouns: frozenset[str]  # nouns that their endings would make something else
     adjectives: frozenset[str]
     postures: frozenset[str]  # participles that are no look of a thing where a place follows
     adjective_ends: tuple[str, ...]
     participle_ends: tuple[str, ...]
     gerund_ends: tuple[str, ...]
     with_pronoun: re.Pattern[str]  # a verb with the pronoun that is joined to it: "lanzándole", "olhando-se"
-    acting_ends: tuple[str, ...]  # of what several do, behind a noun in the plural
-    clause_ends: tuple[str, ...]  # of what one or several do, behind "que"
+    acting_ends: tuple[str, ...]  # endings of verbs after a noun in the plural
+    clause_ends: tuple[str, ...]  # endings of verbs after "que"
     infinitives: tuple[tuple[str, tuple[str, ...]], ...]  # an ending of the present, and those of its infinitives
     plurals: tuple[tuple[str, tuple[str, ...]], ...]  # an ending of the plural, and those of the singular
     feminines: tuple[tuple[str, tuple[str, ...]], ...]

@@ -66,8 +66,8 @@ _OF_COLOUR = "цвета"  # "машина красного цвета"
 
 @cache
 def _analyzer() -> Any:  # Any: pymorphy3 has no types
-    """pymorphy3 with its dictionary: 0.2 s and 40 MB, wanted only where Russian is read."""
-    warnings.filterwarnings("ignore", module=".*pymorphy3")  # for good: `catch_warnings` would be every thread's
+    """pymorphy3 with its dictionary: 0.2 s and 40 MB, needed only where Russian is read."""
+    warnings.filterwarnings("ignore", module=".*pymorphy3")  # for good: `catch_warnings` would affect every thread
     import pymorphy3
 
     return pymorphy3.MorphAnalyzer(lang="ru")
@@ -96,7 +96,7 @@ def tag(text: str) -> list[Token]:
 
 
 def _with_likened(tokens: list[Token]) -> list[Token]:
-    """Brings a look that is compared to the noun that has it: "чёрная как чернила лошадь"."""
+    """Moves a look with a comparison to its noun: "чёрная как чернила лошадь"."""
     for i in range(len(tokens) - 4, -1, -1):
         look, joint, compared, noun = tokens[i : i + 4]
         is_likened = look.role is Role.ADJECTIVE and joint.role is Role.LIKE and compared.role is Role.NOUN
@@ -168,7 +168,7 @@ def _role(parse: Any, meaning: Meaning | None) -> Role:
 
 
 def _with_colours(tokens: list[Token]) -> list[Token]:
-    """Brings what is said behind a noun in front of it: "машина красного цвета", "дракон синий"."""
+    """Brings what is said after a noun in front of it: "машина красного цвета", "дракон синий"."""
     for i in range(len(tokens) - 1, 0, -1):
         if tokens[i].role is not Role.ADJECTIVE or tokens[i - 1].role is not Role.NOUN or tokens[i].is_style:
             continue

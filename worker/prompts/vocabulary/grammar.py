@@ -3,7 +3,7 @@
 from worker.prompts.vocabulary.lists import phrase_set, word_set
 from worker.prompts.vocabulary.places import SCENE_PREPOSITIONS
 
-# two words that are another thing than the second alone
+# two words that together name another thing than the second alone
 COMPOUNDS = phrase_set(
     "paper clip, hair clip, bulldog clip, binder clip, tie clip, money clip, crocodile clip, bobby pin, "
     "black hole, white house, flying saucer, bathing suit, space suit, steering wheel, ferris wheel, reality tv, hot "
@@ -24,7 +24,7 @@ COMPOUNDS = phrase_set(
     "rain drop, rain drops, christmas present, christmas presents, birthday present, birthday presents"
 )
 
-# verbs as they stand in captions; forms in -s, -ing and -ed are made from these
+# verbs as used in captions; forms in -s, -ing and -ed are made from these
 VERBS = word_set(
     "comfort add approach arrive ascend attack balance bake bark bathe battle beat become begin bend bite blink bloom "
     "blow boil bounce break breathe bring build burn burst buy call capture carry cast catch celebrate change charge "
@@ -115,7 +115,7 @@ MODIFIER_NOUNS = word_set(
     "chrome plastic clay crystal gold silver bronze copper steel iron stone concrete brick glass paper cardboard "
     "origami"
 )
-# words in -ing that make one thing with the noun behind them, whoever does what before: "skipping rope"
+# words in -ing that make one thing with the noun after them, whoever does what before: "skipping rope"
 ING_COMPOUNDS = frozenset(
     tuple(pair.split())
     for pair in (
@@ -242,7 +242,7 @@ SUFFIX_ADJECTIVES = word_set(
 PLURAL_MODIFIERS = word_set(
     "sports arms clothes goods games graphics electronics news savings fireworks jeans glasses woods"
 )
-# how much: no phrase keeps them either, though "dimly lit" keeps its adverb
+# words of degree: no phrase keeps them either, though "dimly lit" keeps its adverb
 DEGREES = word_set(
     "extremely highly incredibly insanely heavily slightly really absolutely totally utterly exceptionally "
     "extraordinarily exceedingly immensely remarkably particularly especially fairly truly hugely intensely equally "

@@ -175,7 +175,7 @@ CONFLICT_GROUPS: dict[str, dict[str, str]] = {
     ),
 }
 
-# parts of somebody or of a place that are little of a picture, but whose colour tells two pictures apart
+# parts of a person or place that are little of a picture, but whose colour tells two pictures apart
 COLOURED_PARTS = word_set(
     "hair beard fur feather plumage wing mane skin scale paint wall floor ceiling background backdrop"
 )
@@ -228,7 +228,7 @@ COLOUR_NOUNS = word_set(
     "sapphire crimson scarlet cornflower periwinkle turquoise aqua dusty pastel light dark deep pale bright"
 )
 
-# colours before a noun, things behind "a" and in the plural; what is said of such things, not of colours
+# colours before a noun, things after "a" and in the plural; what is said of such things, not of colours
 FRUITS = word_set("orange olive violet lavender")
 OF_FRUITS = word_set("ripe juicy fresh peeled sliced halved rotten single whole blooming wilted")
 
@@ -308,9 +308,9 @@ NOUN_SYNONYMS: dict[str, str] = groups(
     soldier="trooper",
 )
 
-# these groups are told by the noun itself too: a prince is no princess, a disc no square
+# groups that a noun itself can belong to: a prince is no princess, a disc no square
 HEAD_GROUPS = word_set("gender age ages shape species hour season")
-# what makes another thing of whatever it describes, whether or not the other thing is described
+# words that make another thing of what they describe, even if the other phrase has no description
 NATURES = {
     word: name
     for name, words in (

@@ -1,4 +1,4 @@
-"""Nouns that no picture shows, or shows in any prompt alike."""
+"""Nouns for what no picture shows, or every picture does."""
 
 from worker.prompts.vocabulary.lists import word_set
 
@@ -24,7 +24,7 @@ CARRIERS = word_set(
     "effect effects color colors colour colours contrast motion movement vibe vibes feel feeling mood atmosphere "
     "length speed sharpness saturation brightness exposure clarity composition"
 )
-# what is said so is no thing of the picture
+# what these phrases name is not in the picture
 IDIOMS = frozenset(
     tuple(idiom.split())
     for idiom in (
@@ -71,7 +71,7 @@ IDIOMS = frozenset(
     )
 )
 
-# what one calls a picture as a whole: with nothing but praise it is style
+# words for a picture as a whole: with nothing but praise they are style
 VIEWS = word_set("scene scenery environment atmosphere view image picture world composition landscape look")
 PRAISE = word_set(
     "beautiful stunning amazing epic gorgeous intricate detailed perfect great awesome incredible breathtaking "
@@ -103,7 +103,7 @@ AIMS = word_set(
     "yelling shout shouts shouting scream screams screaming aim aims aiming wink winks bark barks barking peek peeks "
     "growl growls growling hiss hisses hissing snarl snarls snarling nod nods nodding swing swings swinging peck pecks"
 )
-# they carry no picture: a match of these alone is no hit
+# they say little of a picture: a match of these alone is no hit
 GENERIC = word_set(
     "person people human somebody character figure friend companion enemy creature animal being individual guy "
     "someone crowd group family couple stranger member citizen folk thing object item element shape form structure "
@@ -127,7 +127,7 @@ ABSTRACT = word_set(
 
 # seen only where something describes them: "mystical energy"
 SEEN_WHEN_DESCRIBED = word_set("energy magic power life wonder aura")
-# nobody sees these, however they are described: feelings, ideas, measures, sounds, doings; no entity
+# never an entity, however they are described: feelings, ideas, measures, sounds, actions
 UNSEEN = word_set(
     "clash roar nap hz fairytale yoga trip pushup homicide "
     "font ai none test january february december monday tuesday wednesday thursday friday saturday sunday hello hi "
@@ -229,9 +229,9 @@ UNSEEN = word_set(
     "surgery surrounding takeoff talk task teaching tech tour travel travels trick uplift uptrend visit voyage "
     "win workout worry worrying"
 )
-# of them, things in the plural
+# those of them that are things in the plural
 SEEN_IN_PLURAL = word_set("presents souls charms tastes minds")
-# the same by their end, but for those that a picture shows
+# endings of such nouns, apart from those that a picture shows
 ABSTRACT_ENDS = (
     "ness",
     "phobia",

@@ -7,7 +7,7 @@ def word_set(text: str) -> frozenset[str]:
 
 
 def phrase_set(text: str) -> frozenset[str]:
-    """The phrases of a text, which commas part."""
+    """The phrases of a text, separated by commas."""
     return frozenset(text.split(", "))
 
 

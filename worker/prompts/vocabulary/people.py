@@ -1,8 +1,8 @@
-"""Whoever may be seen: persons, peoples, names, what they wear and are made of."""
+"""Who may be seen: persons, peoples, names, clothes and parts of the body."""
 
 from worker.prompts.vocabulary.lists import word_set
 
-# garments, vessels and parts of bodies: who is "in" one is in no place
+# garments, vessels and parts of bodies: being "in" one is not being in a place
 CLOTHES = word_set(
     "dress suit coat jacket raincoat uniform armor armour costume hat cap helmet hood hoodie robe gown kimono shirt "
     "t-shirt tshirt blouse sweater jumper vest skirt jeans pants trousers shorts bikini swimsuit lingerie underwear "
@@ -24,13 +24,13 @@ BODY_PARTS = word_set(
     "tail claw fur feather wing mane snout beak whisker horn hoof scale fang thigh"
 )
 
-# bare, one of them is anybody
+# without a description, anybody
 PERSONS = word_set(
     "man woman boy girl lady gentleman kid child baby teenager teen guy men women wife husband mother father mom dad "
     "son daughter brother sister girlfriend boyfriend dude 男人 女人 男孩 女孩 孩子"
 )
 # beside PERSONS and words in -man, -woman: a colour before them is that of the skin, one that they are in is worn;
-# not who is told by clothes: a black knight, a white nun
+# not those known by their clothes: a black knight, a white nun
 SOMEBODY = word_set(
     "person people figure someone somebody anybody everyone everybody human couple stranger dancer singer musician "
     "artist painter teacher student farmer doctor nurse chef driver player actor actress model athlete runner boxer "
@@ -38,7 +38,7 @@ SOMEBODY = word_set(
     "worker waiter waitress tourist hiker jogger passenger pedestrian performer rapper scientist lawyer"
 )
 
-# who does things: "man waves", against "ocean waves"
+# those who do things: "man waves", against "ocean waves"
 ANIMATE = word_set(
     "man woman boy girl child kid person lady gentleman guy baby toddler teenager teen dog cat puppy kitten bear "
     "panda bird horse cow pig monkey gorilla elephant lion tiger wolf fox rabbit bunny mouse rat squirrel raccoon "
@@ -49,10 +49,10 @@ ANIMATE = word_set(
     "superhero angel fairy santa butterfly eagle owl parrot penguin dolphin whale shark turtle frog spider snail "
     "crab octopus corgi husky"
 )
-# somebody from there, where no noun stands behind: ", italian with scary masks"
+# people from there if no noun follows: ", italian with scary masks"
 PEOPLES = word_set("italian russian indian mexican african american european asian egyptian german roman arab hindu")
 
-# people whose names are made of ordinary words, as they stand in lower case
+# people whose names are ordinary words, in lower case
 PEOPLE = frozenset(
     tuple(name.split())
     for name in (

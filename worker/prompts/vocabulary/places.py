@@ -6,7 +6,7 @@ from worker.prompts.vocabulary.people import BODY_PARTS, CLOTHES
 POINTS_OF_THE_COMPASS = word_set("north south east west")
 BEFORE_NAMES = word_set("lake mount mt cape fort")
 
-# places by name, which are no spelling of anything else
+# names of places, which are not misspellings of anything else
 PLACE_NAMES = word_set(
     "tokyo paris london york manhattan venice rome egypt japan china india africa hawaii dubai moscow norway sweden "
     "denmark finland iceland ireland scotland england britain wales france spain portugal italy germany austria "

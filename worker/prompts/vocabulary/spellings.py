@@ -2,7 +2,7 @@
 
 from worker.prompts.vocabulary.lists import groups, word_set
 
-# short or rare words as people misspell them, and with the article behind them
+# short or rare words as people misspell them, and with the article after them
 SLIPS: dict[str, str] = groups(
     **{
         "with": "whit wiht iwth wtih wth whith witha withthe",
@@ -25,7 +25,7 @@ SLIPS: dict[str, str] = groups(
         "intricate": "ntricate",
     }
 )
-# one word that people write as two
+# words that people write as two
 SPLIT_WORDS: dict[tuple[str, str], str] = {
     ("bull", "dog"): "bulldog",
     ("ray", "traced"): "raytraced",
@@ -135,7 +135,7 @@ SPLIT_WORDS: dict[tuple[str, str], str] = {
     ("house", "maid"): "housemaid",
 }
 
-# what would name nothing by its last word alone: the milky way, a tank top, new year
+# pairs that would name nothing by their last word alone: the milky way, a tank top, new year
 KEPT_PAIRS = frozenset(
     tuple(pair.split())
     for pair in (

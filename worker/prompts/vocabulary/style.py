@@ -1,4 +1,4 @@
-"""How a picture is made, and no thing in it."""
+"""Words for how a picture is made, not for things in it."""
 
 from worker.prompts.vocabulary.lists import word_set
 
