@@ -35,7 +35,7 @@ class MotionRegularisation:
     rest: float = 0.385  # difference between frames that leaves c as it is
     power: float = 8.0
     gradient: float = 10.0
-    first: float = 4 / 30  # part of the run where it acts
+    first: float = 4 / 30  # part of the run in which it acts
     last: float = 26 / 30
 
     def factor(
@@ -74,7 +74,7 @@ class AdaCache:
         return cls(codebook=FAST)
 
     def interval(self, distance: float) -> int:
-        """Return after how many steps to compute again, for a rate of change c."""
+        """Return after how many steps to compute again, given the rate of change c."""
         return next((n for bound, n in self.codebook if distance < bound), self.codebook[-1][1])
 
     def start(self, transformer: STDiT3, num_steps: int, first_step: int = 0) -> "AdaCacheRun":
@@ -105,7 +105,7 @@ class AdaCacheRun:
     def __call__(
         self, x: Tensor, timestep: Tensor, y: PackedCaption, *, cached: CachedLatents | None = None, **options: Any
     ) -> Tensor:
-        """Predict as `STDiT3.forward` does, from memory where the codebook allows it."""
+        """Predict as `STDiT3.forward` does, from memory if the codebook allows it."""
         index, self._index = self._index, self._index + 1
         if self._change is not None and cached is None and self._may_skip(index, len(x)):
             skipped: Tensor = self.transformer(x, timestep, y, change=self._change[: len(x)], **options)

@@ -1,10 +1,10 @@
-"""How many kernels a compiled piece of the model launches and how many bytes they move; counted, nothing is computed.
+"""How many kernels a compiled piece of the model launches and how many bytes they move; counted without computing.
 
-torch's compiler gets the piece with tensors that have shapes and no numbers, decides what becomes one kernel, and is
-asked what each reads and writes; no code is made of it. It decides as for a CPU, where it can be asked without a GPU:
-products and attention stay kernels of their own, what lies between them is joined by much the same rules; where sizes
-are free, statistics of a norm are a kernel of their own, which a GPU's rules may join. What a kernel makes and no other
-reads is never written; what it reads twice counts once.
+torch's compiler gets the piece with tensors that have shapes but no values, decides what to fuse into kernels, and
+reports what each reads and writes; no code is generated. It decides as for a CPU, so no GPU is needed: products and
+attention stay separate kernels, and the rest is fused by much the same rules; if sizes are variable, the statistics of
+a norm are a separate kernel, which a GPU's rules might fuse. A result that only its own kernel reads is never written;
+an input that a kernel reads twice counts once.
 """
 
 import copy
@@ -27,14 +27,14 @@ from torch.utils._pytree import tree_map_only
 
 from lab.benchmarks.traffic import PRODUCTS, Traffic
 
-FUSED = "fused"  # what all kernels that the compiler writes itself are counted as
+FUSED = "fused"  # name under which all kernels that the compiler writes itself are counted
 
 
 @torch.no_grad()
 def compiled(module: nn.Module, *inputs: Any, dynamic: bool = True) -> Traffic:
-    """Count one run of a module on the meta device with inputs there, as it would run compiled.
+    """Count one compiled run of a module on the meta device, with inputs on that device.
 
-    `dynamic` leaves all sizes free, as the worker compiles blocks; False is a compiler that knows this size only.
+    `dynamic` leaves all sizes variable, as when the worker compiles blocks; False compiles for this size only.
     """
     traffic = Traffic()
 
@@ -48,7 +48,7 @@ def compiled(module: nn.Module, *inputs: Any, dynamic: bool = True) -> Traffic:
 
     own = copy.deepcopy(module)
     torch._dynamo.reset()
-    with FakeTensorMode(), shapes.patch(use_duck_shape=False):  # type: ignore[attr-defined]  # there at run time
+    with FakeTensorMode(), shapes.patch(use_duck_shape=False):  # type: ignore[attr-defined]  # exists at run time
         run = torch.compile(_on_cpu(own), backend=count, dynamic=dynamic, fullgraph=True)
         run(*tree_map_only(Tensor, _like, inputs))
     return traffic
@@ -88,7 +88,7 @@ def _note(traffic: Traffic, graph: Any, examples: list[Any]) -> None:
 def _add(traffic: Traffic, node: Any) -> None:
     if isinstance(node, ExternKernelSchedulerNode):
         num_bytes, name = node.get_read_write_buffers_sizes(), _kind(node.node)
-        if num_bytes == 0:  # a part of what another gives
+        if num_bytes == 0:  # part of another kernel's output
             return
     else:
         num_bytes, name = sum(_moved(node)), FUSED

@@ -1,6 +1,6 @@
 """`chai lab bench engine`: time, memory and operations of every stage of a job, beside the same model written plainly.
 
-Random weights are fine for this: time does not depend on the values, as long as they are not zero.
+Random weights are enough for this: time does not depend on the values, as long as they are not zero.
 """
 
 import ctypes
@@ -79,9 +79,9 @@ class Measured:
 
     path: str
     num_steps: int
-    text_s: float  # of a prompt that is not kept
+    text_s: float  # of a prompt that is not cached
     steps_s: list[float] = field(default_factory=list)  # of each step
-    denoise_cpu_s: float = 0.0  # processor time of all steps: says more than the clock where others use the machine
+    denoise_cpu_s: float = 0.0  # processor time of all steps: more reliable than the clock if others use the machine
     decode_s: float = 0.0
     mp4_s: float = 0.0
     peak_bytes: int = 0
@@ -102,7 +102,7 @@ class Measured:
 
     @property
     def step_tflops(self) -> float:
-        """Speed of a typical step, 10^12 operations a second."""
+        """Speed of a typical step, in 10^12 operations per second."""
         return self.step_operations / statistics.median(self.steps_s) / 1e12
 
 
@@ -122,9 +122,9 @@ def run(request: Request) -> dict[str, Any]:
         except KeyboardInterrupt:
             refused[name] = "interrupted"
             break
-        except Exception as error:  # what was measured before stays
+        except Exception as error:  # earlier measurements are kept
             refused[name] = device_faults.told(error)
-            device_faults.forget(error)  # what its frames hold is not free before
+            device_faults.forget(error)  # frees what its frames hold
             device_faults.free_memory()
     report = _report(request, device, outcome.applied, refused, peak, results)
     _print(report, results, peak)
@@ -158,7 +158,7 @@ def _random_small(request: Request, device: torch.device) -> ChaiPipeline:
 
 def _random_opensora(request: Request, device: torch.device) -> ChaiPipeline:
     dtype = _options(request, device).dtype or torch.float32
-    tokenizer = letter_tokenizer()  # the number of tokens is what costs, not which
+    tokenizer = letter_tokenizer()  # only the number of tokens costs time, not which they are
     return ChaiPipeline(
         _random(lambda: STDiT3(**stdit3_xl2_config()), device, dtype),
         _random(OpenSoraVAE, device, dtype),
@@ -169,7 +169,7 @@ def _random_opensora(request: Request, device: torch.device) -> ChaiPipeline:
 
 
 def _random(make: Callable[[], nn.Module], device: torch.device, dtype: torch.dtype) -> Any:
-    """A model made on the device itself, every value drawn: 6 G parameters would take minutes on the host."""
+    """A model with random weights, created on the device: 6 G parameters would take minutes on the host."""
     with torch.device("meta"):
         model = make()
     model = model.to_empty(device=device)
@@ -187,7 +187,7 @@ def _options(request: Request, device: torch.device) -> Options:
 
 
 def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second of a large matrix product: the best of several."""
+    """Operations per second of a large matrix product, the best of several runs."""
     side = PEAK_SIZE[device.type]
     left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     best = min(_timed(lambda: left @ right, device)[0] for _ in range(10))
@@ -197,7 +197,7 @@ def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
 def _measure(
     pipeline: ChaiPipeline, request: Request, num_steps: int, device: torch.device, *, is_plain: bool
 ) -> Measured:
-    """One warm-up run, then `repeats` runs of which the middle one by total time is kept."""
+    """One warm-up run, then `repeats` runs, of which the median by total time is kept."""
     runs = [_once(pipeline, request, num_steps, device, is_plain) for _ in range(1 + request.repeats)][1:]
     middle = sorted(runs, key=lambda run: run.total_s)[len(runs) // 2]
     _count(middle, pipeline, request)
@@ -220,7 +220,7 @@ def _once(pipeline: ChaiPipeline, request: Request, num_steps: int, device: torc
     return measured
 
 
-Run = tuple[Iterator[Tensor], Callable[[Tensor], Any]]  # the latents after each step, and how they become frames
+Run = tuple[Iterator[Tensor], Callable[[Tensor], Any]]  # the latents after each step, and their decoder
 
 
 def _engine_run(pipeline: ChaiPipeline, request: Request, num_steps: int, caption: Caption) -> Run:
@@ -258,13 +258,13 @@ def _timed_steps(measured: Measured, steps: Iterator[Tensor], device: torch.devi
 
 
 class _Memory:
-    """Peak memory from here on: of the device, or what this process grew by beyond its weights."""
+    """Peak memory from here on: of the device, or the growth of this process beyond its weights."""
 
     def __init__(self, device: torch.device):
         self._device = device
         devices.reset_peak_memory(device)
         if device.type != "cuda" and sys.platform == "linux":
-            ctypes.CDLL(None).malloc_trim(0)  # give freed memory back, or it hides what is taken next
+            ctypes.CDLL(None).malloc_trim(0)  # give freed memory back, or it hides new allocations
             Path("/proc/self/clear_refs").write_text("5")  # the peak starts at what is in use now
             self._before = _status("VmRSS")
 

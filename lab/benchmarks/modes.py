@@ -1,7 +1,7 @@
-"""`chai lab bench`: what each setting of the engine makes of prompts of ten lengths at several sizes; one table.
+"""`chai lab bench`: each setting of the engine, measured with prompts of ten lengths at several sizes; one table.
 
-What one prompt at one size would hide shows here: a compiler that starts again for a length it has not seen, a replay
-that knows too few shapes, and what is made of a setting that the machine cannot have.
+It shows what one prompt at one size would hide: a compiler that starts again for a new length, replays that know too
+few shapes, and what happens with a setting that the machine does not support.
 """
 
 import json
@@ -25,17 +25,17 @@ from worker.models.opensora.pipeline import ChaiPipeline
 from worker.models.opensora.sizes import VideoSize
 from worker.models.registry import EngineMode
 
-LENGTHS = (2, 5, 9, 14, 20, 27, 35, 48, 70, 110)  # words, about as prompts of people have them
+LENGTHS = (2, 5, 9, 14, 20, 27, 35, 48, 70, 110)  # words, about as in people's prompts
 WORDS = ["a", "red", "fox", "walks", "slowly", "through", "fresh", "snow", "under", "a", "pale", "winter", "sun"]
 SETTINGS: tuple[EngineMode, ...] = ("off", "compile", "graphs")
-GPU_ONLY = {  # setting: why it is not measured elsewhere, where it would be another under a wrong name
+GPU_ONLY = {  # setting: why it is not measured elsewhere, where another would run under its name
     "graphs": "CUDA graphs need a CUDA device",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One setting at one size. Times in seconds of the clock, `cpu` of the processor."""
+    """One setting at one size. Times in seconds by the clock, `cpu` in seconds of the processor."""
 
     setting: str
     size: str
@@ -43,15 +43,15 @@ class Row:
     step_s: float  # median over all steps of all prompts
     step_cpu_s: float
     slowest_s: float  # the slowest step of all
-    compiled: int  # pieces of code that were compiled after the warm-up: none should be
-    peak_bytes: int  # on a GPU; elsewhere what the process ever took
+    compiled: int  # pieces of code that were compiled after the warm-up: should be 0
+    peak_bytes: int  # on a GPU; elsewhere the peak of the whole process
     left_off: dict[str, str]  # what could not be switched on, and why
 
 
 def run(request: Request, sizes: Sequence[VideoSize], settings: Sequence[EngineMode] = SETTINGS) -> dict[str, Any]:
     """Measure all, print a table and one line of JSON, and return what the line holds.
 
-    A setting that breaks, and a run that is interrupted, cost what they have not measured yet.
+    A setting that fails, or an interrupted run, loses only what it has not measured yet.
     """
     device = devices.choose(request.device)
     is_gpu = device.type == "cuda"
@@ -116,7 +116,7 @@ def _num_graphs() -> int:
 def _steps(
     pipeline: ChaiPipeline, size: VideoSize, num_words: int, num_steps: int, device: torch.device
 ) -> Iterator[float]:
-    """Yield the seconds of each step of a prompt of so many words."""
+    """Yield the seconds of each step for a prompt with this many words."""
     caption = pipeline.encode_prompt([" ".join(WORDS[i % len(WORDS)] for i in range(num_words))])
     schedule = pipeline.schedule(num_steps)
     steps = pipeline.steps(caption, schedule, seed=1, height=size.height, width=size.width, num_frames=size.num_frames)

@@ -1,8 +1,7 @@
-"""The same models written plainly: the baseline that the engine's speed is compared with, and an independent check of
-its numbers.
+"""The same models written plainly: the baseline for the engine's speed, and an independent check of its numbers.
 
 Nothing is fused, kept or shared: attention is two matrix products around a float32 softmax, norms and modulation are
-single operations, captions are packed and positions computed anew at every step, frames are decoded one at a time.
+separate operations, captions are packed and positions computed again at every step, frames are decoded one at a time.
 """
 
 import math

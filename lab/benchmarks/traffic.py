@@ -1,9 +1,9 @@
 """How many kernels a piece of the model launches on a GPU, and how many bytes they move; counted without any GPU.
 
-The network runs on the meta device, where tensors have shapes and no numbers. Each operation that is no mere view is a
-kernel that reads its inputs and writes its outputs. Where a GPU has one kernel for what the meta device takes apart
-(attention, norms), that one is counted; and a norm copies an input that does not lie in one piece, as it does there.
-The count is that of the uncompiled network: a compiler joins what lies between two matrix products into few kernels.
+The network runs on the meta device, where tensors have shapes but no values. Each operation that is not just a view is
+a kernel that reads its inputs and writes its outputs. Where a GPU has one kernel for what the meta device splits up
+(attention, norms), that one is counted; and, as on a GPU, a norm copies an input that is not contiguous. The count is
+for the uncompiled network: a compiler fuses what lies between two matrix products into a few kernels.
 """
 
 from collections import Counter
@@ -46,7 +46,7 @@ class Traffic:
 
     @property
     def pointwise_bytes(self) -> int:
-        """Bytes of everything else: what a better kernel could spare."""
+        """Bytes of everything else: what better kernels could save."""
         return self.num_bytes.total() - self.product_bytes - self.attention_bytes
 
     def add(self, name: str, *tensors: Any) -> None:
@@ -64,7 +64,7 @@ def counted() -> Iterator[Traffic]:
 
 
 def _size(tensor: Tensor) -> int:
-    """Return the bytes behind a tensor; what is repeated by a stride of 0 is read once."""
+    """Return the bytes behind a tensor; values repeated by a stride of 0 are read once."""
     sides = (side for side, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride)
     number = 1
     for side in sides:
@@ -73,7 +73,7 @@ def _size(tensor: Tensor) -> int:
 
 
 class _Whole(TorchFunctionMode):
-    """Operations for which a GPU has one kernel, and the meta device several."""
+    """Operations that are one kernel on a GPU and several on the meta device."""
 
     def __init__(self, traffic: Traffic) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class _Whole(TorchFunctionMode):
 
 
 def _laid_out_as(q: Tensor, out: Tensor) -> Tensor:
-    """Return the output with its heads beside each other, as flash attention leaves it."""
+    """Return the output with its heads next to each other, as flash attention leaves it."""
     return out.view(q.shape[0], q.shape[2], q.shape[1], -1).transpose(1, 2)
 
 

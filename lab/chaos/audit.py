@@ -1,4 +1,4 @@
-"""The rules of the design, asked of the tables by SQL of this module's own: nothing here is the service's code."""
+"""The rules of the design, checked with SQL of this module's own: nothing here uses the service's code."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -29,20 +29,20 @@ CREATE TRIGGER chaos_watch AFTER INSERT OR UPDATE ON jobs FOR EACH ROW EXECUTE F
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a run left behind."""
+    """The state that a run left behind."""
 
     jobs: int
     statuses: dict[str, int]
     errors: dict[str, int]  # of failed jobs, by code
-    lost: int  # accepted, and neither there nor deleted
-    doubled: int  # completed twice, or out of a final state
+    lost: int  # accepted, never deleted, and missing
+    doubled: int  # completed twice, or changed after a final state
     stuck: int  # not ended
     unmeasured: int  # attempts without exactly one row of figures
-    recovery_p50_s: float | None  # from a blow at the worker that held a job to the job's next attempt
+    recovery_p50_s: float | None  # from a blow to the worker that held a job until the job's next attempt
     recovery_max_s: float | None
     num_recoveries: int
     ledger: int  # bytes that namespaces count as used
-    rows: int  # bytes of the entries that are there
+    rows: int  # bytes of the existing entries
     files: int  # bytes of latents on disk
     videos_without_row: int
     rows_without_video: int
@@ -66,7 +66,7 @@ def _cursor(database_url: str) -> Iterator[Any]:  # Any: psycopg2 has no types
 
 
 def watch(database_url: str) -> None:
-    """Note every change of every job's status from now on."""
+    """Record every change of a job's status from now on."""
     with _cursor(database_url) as cursor:
         cursor.execute(_WATCH)
 
@@ -79,7 +79,7 @@ def num_open(database_url: str) -> int:
 
 
 def num_fit_workers(database_url: str) -> int:
-    """Return how many workers gave a sign of life of late and take jobs."""
+    """Return how many workers have lately given a sign of life and take jobs."""
     with _cursor(database_url) as cursor:
         cursor.execute(
             "SELECT count(*) FROM heartbeats WHERE name LIKE 'worker:%' AND seen_at > now() - interval '15 s' "
@@ -91,7 +91,7 @@ def num_fit_workers(database_url: str) -> int:
 def judge(
     database_url: str, storage: Path, *, accepted: set[UUID], deleted: set[UUID], hits: Sequence[tuple[float, str]]
 ) -> Verdict:
-    """Return what is left of a run; `hits` are blows at workers: seconds since the epoch and the worker's name."""
+    """Return the verdict on a run; `hits` are blows to workers: seconds since the epoch and the worker's name."""
     with _cursor(database_url) as cursor:
         cursor.execute("SELECT id, status, error_code, attempt, output->>'name' FROM jobs")
         rows = cursor.fetchall()
@@ -139,7 +139,7 @@ def _num_doubled(changes: Sequence[tuple[Any, ...]]) -> int:
 
 
 def _recoveries(changes: Sequence[tuple[Any, ...]], hits: Sequence[tuple[float, str]]) -> list[float]:
-    """Return for each job that a hit worker held how long it took until its next attempt began."""
+    """Return, for each job that a hit worker held, the time until its next attempt began."""
     found: list[float] = []
     for at, worker in hits:
         held: dict[str, bool] = {}

@@ -1,4 +1,4 @@
-"""Blows at a running service: signals to its processes, a cut link, a full disk."""
+"""Blows to a running service: signals to its processes, a cut link, a full disk."""
 
 import contextlib
 import logging
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class FarWorker:
-    """A worker as on another machine: its way to the servers is a link that can be cut. Started again when it ends."""
+    """A worker as if on another machine: its link to the servers can be cut. It is restarted when it ends."""
 
     env: Mapping[str, str]
     links: tuple[Link, ...]
@@ -32,7 +32,7 @@ class FarWorker:
     _popen: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Begin, unless it runs."""
+        """Start it unless it is running."""
         if self._popen is None or self._popen.poll() is not None:
             command = [*child_command("cli.main"), "worker", "--name", "far"]
             with self.log.open("ab") as log:
@@ -58,16 +58,16 @@ class FarWorker:
 
 @dataclass(slots=True, kw_only=True)
 class Striker:
-    """Carries blows out and ends them."""
+    """Carries out blows and ends them."""
 
     pids: Callable[[], Mapping[str, int]]  # of the parts of `chai up`, by name
     far: FarWorker
-    counts: dict[str, int] = field(default_factory=dict)  # by kind, what found its target
-    hits: list[tuple[float, str]] = field(default_factory=list)  # at workers: when, and which
+    counts: dict[str, int] = field(default_factory=dict)  # by kind, of blows that found their target
+    hits: list[tuple[float, str]] = field(default_factory=list)  # to workers: time and name
     _undo: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
 
     def strike(self, blow: Blow) -> None:
-        """Carry a blow out; what lasts is ended by `end_due`."""
+        """Carry out a blow; `end_due` ends those that last."""
         processes = self._processes(blow.part)
         if not processes:
             return
@@ -79,7 +79,7 @@ class Striker:
             logger.info("%s %s for %.1f s", blow.kind, blow.part, blow.lasts_s)
 
     def end_due(self, *, every: bool = False) -> None:
-        """End what has lasted long enough, and start the far worker again where it ended."""
+        """End blows that have lasted long enough, and restart the far worker if it has ended."""
         now = time.monotonic()
         due = [undo for until, undo in self._undo if every or until <= now]
         self._undo = [(until, undo) for until, undo in self._undo if not every and until > now]
@@ -111,7 +111,7 @@ class Striker:
                     self._undo.append((until, lambda process=process, hard=hard: _empty(process, hard)))  # type: ignore[misc]
 
     def _processes(self, part: str) -> list[psutil.Process]:
-        """Return what a part is: `…-child` the process that runs jobs, a worker or server all of its processes."""
+        """Return the processes of a part: for `…-child` the one that runs jobs, for a worker or server all of them."""
         name, _, only_child = part.partition("-")
         pid = self.far.pid if name == "far" else self.pids().get(name)
         try:

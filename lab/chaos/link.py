@@ -1,4 +1,4 @@
-"""A network link between a worker and a server that can be cut: bytes stop, and nobody is told."""
+"""A network link between a worker and a server that can be cut: bytes stop without any error."""
 
 import contextlib
 import selectors
@@ -12,7 +12,7 @@ CHUNK = 1 << 16
 class Link:
     """Forwards a port of this machine to an address.
 
-    While cut, connections stay open and silent, as when packets are dropped; `delay_s` holds up whatever passes.
+    While cut, connections stay open and silent, as when packets are dropped; `delay_s` delays all traffic.
     """
 
     delay_s = 0.0
@@ -26,21 +26,21 @@ class Link:
         threading.Thread(target=self._accept, name=f"link to {port}", daemon=True).start()
 
     def cut(self) -> None:
-        """Let nothing through any more."""
+        """Let nothing through."""
         self._whole.clear()
 
     def heal(self) -> None:
-        """Let through again, what was held back first."""
+        """Let traffic through again, starting with what was held back."""
         self._whole.set()
 
     def strand(self) -> None:
-        """Let through what comes from now on; the connections that are open stay silent for good."""
+        """Let new connections through; those that are open stay silent for good."""
         self._whole.clear()
         self._whole = threading.Event()
         self._whole.set()
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Accept no more connections."""
         self.heal()
         self._listener.close()
 

@@ -1,4 +1,4 @@
-"""What callers do meanwhile: submit, submit again with the same key, cancel, delete, and start bulk runs."""
+"""The callers during a run: they submit, submit again with the same key, cancel, delete, and start bulk runs."""
 
 import random
 import threading
@@ -15,17 +15,17 @@ SPEAKS_AGAIN_S = 0.5
 
 @dataclass(slots=True)
 class Told:
-    """What the service said to callers."""
+    """The service's answers to callers."""
 
     accepted: set[str] = field(default_factory=set)  # ids of videos
     deleted: set[str] = field(default_factory=set)
     keys: dict[str, str] = field(default_factory=dict)  # idempotency key → id
-    num_refused: int = 0  # answers that mean: later
-    broken_promises: list[str] = field(default_factory=list)  # one key, two videos; an answer of 500
+    num_refused: int = 0  # answers that mean "later"
+    broken_promises: list[str] = field(default_factory=list)  # two videos for one key; an answer of 500
 
 
 class Load:
-    """Callers in one thread, by a seed; `stop` ends them and returns what they were told."""
+    """Callers in one thread, driven by a seed; `stop` ends them and returns the answers that they got."""
 
     def __init__(self, url: str, *, seed: int, pause_s: float) -> None:
         self.told = Told()
@@ -36,11 +36,11 @@ class Load:
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
 
     def start(self) -> None:
-        """Begin to call."""
+        """Start the calls."""
         self._thread.start()
 
     def stop(self) -> Told:
-        """Call no more."""
+        """End the calls."""
         self._is_over.set()
         self._thread.join()
         self._client.close()
@@ -61,7 +61,7 @@ class Load:
                 self._post(key)
 
     def _post(self, key: str) -> None:
-        """Submit until there is an answer; the prompt follows from the key, so that a replay asks for the same."""
+        """Submit until there is an answer; the prompt depends on the key, so that a replay asks for the same."""
         prompt = PROMPTS[int(key[0], 16) % len(PROMPTS)]
         body = {"prompt": prompt, "model": "tiny", "seed": int(key[:4], 16)}
         video = self._ask("POST", "/v1/videos", json=body, headers={"Idempotency-Key": key})
@@ -79,7 +79,7 @@ class Load:
     def _delete(self) -> None:
         if self.told.accepted:
             id_ = self._draw.choice(sorted(self.told.accepted))
-            self.told.deleted.add(id_)  # before: an answer may be lost
+            self.told.deleted.add(id_)  # before the request, as its answer may be lost
             self._ask("DELETE", f"/v1/videos/{id_}")
 
     def _bulk(self) -> None:
@@ -99,7 +99,7 @@ class Load:
         self._ask("POST", f"/v1/bulk-runs/{batch['id']}/{last}")
 
     def _ask(self, method: str, path: str, **what: Any) -> dict[str, Any] | None:
-        """Ask until the service answers with more than "later"; None for a refusal, and when the run is over."""
+        """Ask until the service answers something other than "later"; None for a refusal, or when the run is over."""
         while True:
             try:
                 answer = self._client.request(method, path, **what)

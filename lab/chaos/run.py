@@ -1,4 +1,4 @@
-"""One run: callers call, blows fall by a seeded plan, then everything heals and the rules are checked."""
+"""One run: callers send requests, blows fall by a seeded plan, then everything heals and the rules are checked."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,12 +19,12 @@ from lab.chaos.load import Load
 
 TICK_S = 0.1
 START_S = 300.0
-HEAL_S = 300.0  # after the last blow, for every job to end and every orphan to go
+HEAL_S = 300.0  # after the last blow: for every job to end and every orphan to be removed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A running service of one's own: it is hurt."""
+    """A running service of your own, which will be damaged."""
 
     url: str
     database_url: str
@@ -69,7 +69,7 @@ def _far_worker_of(target: Target) -> Iterator[FarWorker]:
 
 
 def _wait_for_workers(target: Target, *, number: int, say: Callable[[str], None]) -> None:
-    """Wait until that many workers take jobs: a blow at one that has not begun proves nothing."""
+    """Wait until this many workers take jobs: a blow to one that has not started proves nothing."""
     say(f"waiting for {number} workers")
     give_up_at = time.monotonic() + START_S
     while (found := audit.num_fit_workers(target.database_url)) < number:
@@ -93,7 +93,7 @@ def _fight(striker: Striker, blows: list[schedule.Blow], duration_s: float, say:
 def _healed(
     target: Target, striker: Striker, accepted: set[UUID], deleted: set[UUID], say: Callable[[str], None]
 ) -> Verdict:
-    """Return the verdict once it is good; the last one when it is not after `HEAL_S`."""
+    """Return the verdict once it is good, or the last one after `HEAL_S`."""
     say("healing")
     give_up_at = time.monotonic() + HEAL_S
     verdict: Verdict | None = None
@@ -114,7 +114,7 @@ def _healed(
 
 
 def _far_worker(target: Target) -> FarWorker:
-    """Return a worker that reaches the servers by links of its own and has a temporary folder of its own."""
+    """Return a worker with its own links to the servers and its own temporary folder."""
     links, urls = [], {}
     for variable, url in (("DATABASE_URL", target.database_url), ("REDIS_URL", target.redis_url)):
         parts = urlsplit(url)

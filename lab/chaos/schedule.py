@@ -1,10 +1,10 @@
-"""What is done to the service, and when: a plan that a seed gives, so that a run can be made again."""
+"""What is done to the service, and when: a seeded plan, so that a run can be repeated."""
 
 import random
 from dataclasses import dataclass
 
-# How often each kind comes, and what it may hit. `worker` is one of `chai up`, `far` one of a machine of its own, whose
-# way to database and broker can be cut and whose disk can be filled.
+# How often each kind comes, and what it may hit. `worker` is one of `chai up`; `far` is one as if on another machine,
+# whose link to database and broker can be cut and whose disk can be filled.
 KINDS = {
     "kill": (6, ("worker", "worker-child", "far", "far-child", "relay", "api", "redis", "postgres")),
     "terminate": (1, ("worker", "relay")),
@@ -12,23 +12,23 @@ KINDS = {
     "partition": (2, ("far",)),
     "fill": (1, ("far",)),
 }
-FIRST_S = 5.0  # the service gets to work first
+FIRST_S = 5.0  # lets the service get to work first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blow:
-    """One thing that is done to one part."""
+    """One attack on one part."""
 
     at_s: float  # from the start of the run
     kind: str  # of `KINDS`
     part: str
-    lasts_s: float  # then it is over; 0 for what is done once
+    lasts_s: float  # duration; 0 for a single action
 
 
 def plan(*, seed: int, duration_s: float, pause_s: float) -> list[Blow]:
-    """Return blows with pauses between half and one and a half times `pause_s`; each kind comes before any comes twice.
+    """Return blows with pauses of 0.5 to 1.5 times `pause_s`; every kind comes before any comes twice.
 
-    A short run that only kills would prove little about the rest.
+    A short run of nothing but kills would prove little about the others.
     """
     draw = random.Random(seed)  # noqa: S311 - no secret
     order = draw.sample(list(KINDS), len(KINDS))

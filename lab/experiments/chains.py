@@ -1,9 +1,9 @@
-"""Donors of donors: what a fast run is worth whose donor is itself a fast run, on the small model.
+"""Donors of donors: what a fast run is worth if its donor is itself a fast run, on the small model.
 
     python -m lab.experiments.chains --chains 60
 
-A chain begins with a full run; each run behind it shares scene, thing or both with the first and borrows from the one
-before. Then the same prompts with the same noise borrow from every link: differences are of pairs.
+A chain begins with a full run; each later run shares scene, thing or both with the first and borrows from the one
+before it. Then the same prompts with the same noise borrow from every link, so that differences are paired.
 """
 
 import argparse
@@ -29,12 +29,12 @@ from worker.reuse.recorder import PAPER_STEPS, Recorder, kept_steps
 
 SHARES = (share_scene, share_object, share_both)
 WAY, OPTIONS = "cache_attention", {"steps": list(PAPER_STEPS)}
-NUM_STEPS, NUM_ASKED = 8, 2  # of a fast run; prompts that are asked of each chain
+NUM_STEPS, NUM_ASKED = 8, 2  # of a fast run; prompts per chain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runs:
-    """How full and fast runs of a model are made."""
+    """Makes full and fast runs of a model."""
 
     model: Model
     fast: Schedule
@@ -42,11 +42,11 @@ class Runs:
     fast_times: Sequence[float]
 
     def full(self, caption: Caption, seed: int) -> Donor:
-        """Make a full run and return what it leaves."""
+        """Make a full run and return the donor that it leaves."""
         return self._run(caption, self.model.full_schedule, seed, [], self.full_times)[0]
 
     def borrowing(self, caption: Caption, seed: int, donor: Donor | None) -> tuple[Donor, Verdict]:
-        """Make a fast run, and return what it would leave and what it shows."""
+        """Make a fast run, and return the donor that it would leave and the verdict on its clip."""
         hooks = [] if donor is None else ways.bind(WAY, OPTIONS, [donor], self.fast_times)
         return self._run(caption, self.fast, seed, hooks, self.fast_times)
 
@@ -69,7 +69,7 @@ def runs_of(folder: Path) -> Runs:
 
 
 def judged(runs: Runs, captions: Sequence[Caption], depth: int, rng: np.random.Generator) -> Iterator[list[Verdict]]:
-    """Yield for each prompt what it shows without a donor, then with each link of its chain as donor."""
+    """Yield, for each prompt, verdicts without a donor and then with each link of its chain as donor."""
     for number, first in enumerate(captions):
         share = SHARES[number % len(SHARES)]
         chain = [runs.full(first, 1_000 + number)]
@@ -82,7 +82,7 @@ def judged(runs: Runs, captions: Sequence[Caption], depth: int, rng: np.random.G
 
 
 def main() -> None:
-    """Print accuracy and distance by how far the donor is from a full run."""
+    """Print accuracy and distance by the donor's number of links from a full run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--model", type=Path, default=Path("worker/cards/small"))
     parser.add_argument("--chains", type=int, default=60)

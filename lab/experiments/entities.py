@@ -1,7 +1,7 @@
-"""How well prompts are taken apart and matched: `chai lab entities FILE`.
+"""How well entities are extracted from prompts and matched: `chai lab entities FILE`.
 
-Four questions, each answered from label files of the project's own (tests/data) and from prompts given by path, which
-are never copied: what of extraction is right; which thresholds an embedder has; how many of a stream of prompts hit
+Four questions, each answered from the project's own label files (tests/data) and from prompts given by path, which are
+never copied: how much of extraction is right; which thresholds suit an embedder; how many of a stream of prompts hit
 (the paper's protocol: 100 prompts to warm up, 1,000 counted, a cache of a tenth of them, LRU), and what labelled hits
 are worth; whether unlike prompts in any language match.
 """
@@ -33,7 +33,7 @@ Row = dict[str, Any]
 
 @dataclass(slots=True)
 class Store:
-    """Stored entities and their vectors, searched exactly; the least recently used entry goes first."""
+    """Stored entities and their vectors, searched exactly; the least recently used entry is evicted first."""
 
     embedder: Embedder
     capacity: int
@@ -41,14 +41,14 @@ class Store:
     uses: Counter[str] = field(default_factory=Counter)
 
     def taken_apart(self, prompt: str) -> tuple[Extraction, NDArray[np.float32]]:
-        """A prompt and the vectors of its entities."""
+        """A prompt's extraction and the vectors of its entities."""
         found = extract(prompt)
         texts = [entity.lookup_text for entity in found.entities]
         vectors = np.array(self.embedder.embed(texts), dtype=np.float32).reshape(len(texts), self.embedder.dim)
         return found.knowing([self.embedder.knows(text) for text in texts]), vectors
 
     def keep(self, name: str, at: float, found: Extraction, vectors: NDArray[np.float32]) -> None:
-        """Store an entry; the oldest in use gives way."""
+        """Store an entry; the least recently used one makes room."""
         self.entries[name] = (at, found, vectors)
         self.uses[name] = 0
         while len(self.entries) > self.capacity:
@@ -77,7 +77,7 @@ class Store:
 def stream(
     prompts: Sequence[str], embedder: Embedder, settings: MatchSettings, *, capacity: int = CAPACITY
 ) -> list[tuple[str, Hit]]:
-    """Each prompt after the warm-up and its hit; a miss leaves its latents, a hit makes its donor young again."""
+    """Each prompt after the warm-up and its hit; a miss is stored, a hit makes its donor the latest used."""
     store = Store(embedder, capacity)
     answers: list[tuple[str, Hit]] = []
     for number, prompt in enumerate(prompts):
@@ -115,11 +115,11 @@ HIT_LABELS = ("right", "person", "vague", "related", "wrong")  # docs/entity-lab
 def hit_figures(
     rows: Sequence[Row], prompts: Sequence[str], embedder: Embedder, settings: MatchSettings
 ) -> dict[str, float]:
-    """Which labelled hits `settings` leave, and the share of each label among these.
+    """Which labelled hits remain with `settings`, and the share of each label among them.
 
     A row names its prompt, the donor that was judged and the entries that matched, oldest first; the prompt is looked
-    up among these. Rows with a prompt that is not among `prompts` do not count. `kept` is the share of the rows that
-    hit the donor that was judged, `other` of those that hit another one, whose label nobody knows.
+    up among these. Rows with a prompt that is not among `prompts` do not count. `kept` is the share of rows that hit
+    the judged donor, `other` the share that hit another one, whose label is unknown.
     """
     known = {fingerprint(prompt): prompt for prompt in prompts}
     found = [row for row in rows if known.keys() >= {row["wanted"], row["donor"], *row["entries"]}]
@@ -143,12 +143,12 @@ def hit_figures(
 
 
 def fingerprint(prompt: str) -> str:
-    """What stands for a prompt of other people in a label file."""
+    """The hash that represents another person's prompt in a label file."""
     return hashlib.sha256(prompt.encode()).hexdigest()[:16]
 
 
 def labelled(path: Path, prompts: Sequence[str] = ()) -> list[Row]:
-    """The rows of a label file with their prompts: its own, or those of `prompts` that it names by fingerprint."""
+    """The rows of a label file with their prompts: the file's own, or those of `prompts` named by fingerprint."""
     rows = [json.loads(line) for line in path.read_text().splitlines() if line]
     known = {fingerprint(prompt): prompt for prompt in prompts}
     return [
@@ -159,7 +159,7 @@ def labelled(path: Path, prompts: Sequence[str] = ()) -> list[Row]:
 
 
 def parts(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """The rows by what they were used for: development, read since, held back. Rows that do not say are `all`."""
+    """The rows by their use: development, read since, held back. Rows that do not say are `all`."""
     found: dict[str, list[Row]] = {}
     for row in rows:
         found.setdefault(row.get("part", "all"), []).append(row)
@@ -183,12 +183,12 @@ def extraction_figures(rows: Sequence[Row]) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """What was found in a prompt beside its labels; what a label calls optional is in none of the lists."""
+    """The entities found in a prompt, compared with its labels; optional labels are in none of the lists."""
 
     right: tuple[str, ...]
-    wrong: tuple[str, ...]  # found, and no label
-    missing: tuple[str, ...]  # a label, and not found
-    num_kinds: int  # of the right ones, how many are of the right kind
+    wrong: tuple[str, ...]  # found, but not labelled
+    missing: tuple[str, ...]  # labelled, but not found
+    num_kinds: int  # how many of the right ones also have the right kind
 
 
 def judged(row: Row) -> Judged:
@@ -211,7 +211,7 @@ def judged(row: Row) -> Judged:
 
 
 def pair_figures(embedder: Embedder, settings: MatchSettings) -> dict[str, int]:
-    """Of labelled pairs of phrases, how many of those that are the same match, and how many of those that are not."""
+    """How many labelled pairs of phrases match, among those that mean the same and among the others."""
     count = {"same": 0, "same matched": 0, "other": 0, "other matched": 0}
     for line in (DATA / "phrase_pairs.tsv").read_text().splitlines():
         if line and not line.startswith("#"):
@@ -222,7 +222,7 @@ def pair_figures(embedder: Embedder, settings: MatchSettings) -> dict[str, int]:
 
 
 def _matches(left: str, right: str, embedder: Embedder, settings: MatchSettings) -> bool:
-    """Whether any entity of one prompt stands in for one of the other."""
+    """Whether any entity of one prompt matches one of the other."""
     store = Store(embedder, 1)
     store.keep("donor", 0, *store.taken_apart(left))
     found, vectors = store.taken_apart(right)
@@ -233,7 +233,7 @@ def _matches(left: str, right: str, embedder: Embedder, settings: MatchSettings)
 def swapped_figures(
     embedder: Embedder, settings: MatchSettings, *, languages: Sequence[str] = (), things: int = 8
 ) -> dict[str, dict[str, float]]:
-    """Hits among prompts that differ in nothing but a thing or its colour, by language: the hardest unlike ones."""
+    """Hits among prompts that differ only in a thing or its colour, by language: the hardest unlike ones."""
     figures: dict[str, dict[str, float]] = {}
     for language, words in json.loads((DATA / "swapped_prompts.json").read_text()).items():
         if languages and language not in languages:
@@ -254,7 +254,7 @@ def unlike_figures(embedder: Embedder, settings: MatchSettings) -> dict[str, dic
 
 
 def crossed_figures(embedder: Embedder, settings: MatchSettings, *, num_things: int = 8) -> dict[str, dict[str, float]]:
-    """Hits between a coloured thing in English and in each other language: the same one, and all that are not."""
+    """Hits between coloured things in English and in each other language: the same thing, and different ones."""
     data = json.loads((DATA / "crossed_prompts.json").read_text())
     english = _forms(data["en"], num_things)
     figures: dict[str, dict[str, float]] = {}
@@ -274,7 +274,7 @@ def crossed_figures(embedder: Embedder, settings: MatchSettings, *, num_things: 
 
 
 def _forms(words: Row, num_things: int) -> dict[tuple[int, int], str]:
-    """Each coloured thing of a language, by the numbers of thing and colour."""
+    """Each coloured thing in a language, by the numbers of thing and colour."""
     return {
         (i, k): words["form"].format(thing=thing, colour=colour)
         for i, thing in enumerate(words["things"][:num_things])
@@ -283,7 +283,7 @@ def _forms(words: Row, num_things: int) -> dict[tuple[int, int], str]:
 
 
 def _hits_among(prompts: Sequence[str], embedder: Embedder, settings: MatchSettings) -> dict[str, float]:
-    """How many of all pairs of prompts hit, the first of each being all that is stored."""
+    """How many of all pairs of prompts hit, with only the first of each pair stored."""
     store = Store(embedder, 1)
     read = [store.taken_apart(prompt) for prompt in prompts]
     pairs = hits = 0
@@ -307,7 +307,7 @@ def measure(
     coverages: Sequence[float] = (),
     sampled: int = 0,
 ) -> Row:
-    """Everything that the label files, generated prompts and these prompts can tell, as plain JSON."""
+    """All figures from the label files, generated prompts and these prompts, as plain JSON."""
     settings = settings or MatchSettings.of_embedder(embedder.name, {})
     result: Row = {"embedder": embedder.name, "extraction": {}}
     for path in sorted(DATA.glob("entities*.jsonl")):

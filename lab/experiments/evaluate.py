@@ -1,4 +1,4 @@
-"""`chai lab eval`: variants over fresh prompts, and the files that show what came out."""
+"""`chai lab eval`: variants over fresh prompts, and the files with their results."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ from worker.models.opensora.pipeline import ChaiPipeline
 
 __all__ = ["COLUMNS", "PRESETS", "Evaluation", "load_model", "run", "write"]
 
-Report = Callable[[int, str], object]  # told how many clips are made, and what is going on
+Report = Callable[[int, str], object]  # called with the number of clips made and the current activity
 
 
 def quick() -> list[Variant]:
@@ -46,13 +46,13 @@ def quick() -> list[Variant]:
 
 
 def reuse() -> list[Variant]:
-    """The search for ways of reuse at few steps, beside the schedules that won without a donor."""
+    """The search for ways of reuse at few steps, beside the best schedules without a donor."""
     bases = [plain(n, **QUADRATIC) for n in (1, 2, 3, 4, 5)]
     return [*bases, *(way.on(base) for base in bases[1:] for way in WAYS.values() if way.suits(base))]
 
 
 def full() -> list[Variant]:
-    """Every plain schedule, what the search left of reuse, the paper's plan, and all controls."""
+    """Every plain schedule, the ways of reuse that the search kept, the paper's plan, and all controls."""
     paper = [way.on(plain(8)) for way in (WAYS["CA"], PAPER_WAYS[0])]
     few = short_list()
     return [*plain_controls(), *within_controls(), *paper, *few, *donor_controls([*paper[:1], *few])]
@@ -75,7 +75,7 @@ PRESETS: dict[str, Callable[[], list[Variant]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """What came out."""
+    """The results of an evaluation."""
 
     experiment: Experiment
     results: Results
@@ -141,7 +141,7 @@ def run(
 
 
 def write(found: Evaluation, folder: Path) -> list[Path]:
-    """Write `results.json`, `front.png` and, where reuse ran, `sheet.png`."""
+    """Write `results.json`, `front.png` and, if reuse ran, `sheet.png`."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / "results.json", folder / "front.png"]
     files[0].write_text(json.dumps(found.summary(), indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Runs variants on prompts and judges every clip: questions in, outcomes out."""
+"""Running variants on prompts and judging every clip: questions in, outcomes out."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,20 +38,20 @@ from worker.reuse.donor import Donor
 
 CODEBOOKS: dict[str, Callable[[], AdaCache]] = {"fast": AdaCache.fast, "slow": AdaCache.slow}
 _KINDS = (HitKind.SCENE, HitKind.OBJECT, HitKind.BOTH, HitKind.NONE)
-_TRIES = 200  # prompts drawn until the look-up gives the wanted kind of hit
+_TRIES = 200  # most prompts drawn for the wanted kind of hit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A prompt, the noise that it starts from, and what the cache knows about it."""
+    """A prompt, its initial noise, and what the cache knows about it."""
 
     number: int
     caption: Caption
     seed: int
     found: Found
-    whole: Found  # the same by whole prompts
+    whole: Found  # the same with whole prompts
     donor: int | None  # number of the stored run that the look-up chose
-    random_donor: int  # another one
+    random_donor: int  # number of another one
 
     @property
     def case(self) -> HitKind:
@@ -65,7 +65,7 @@ class Outcome:
 
     question: int
     attributes: dict[str, bool]
-    shown: Any  # things and a scene, as far as the checker of the world finds them
+    shown: Any  # things and a scene, as far as the world's checker finds them
     prompt_distance: float  # to the nearest clip that fits the prompt, 0..1
     manifold_distance: float  # to the nearest clip that the world can draw, 0..1
     distance_to_full: float  # to full mode's clip from the same noise, root mean square, 0..1
@@ -90,7 +90,7 @@ class Model:
 
     @property
     def world(self) -> World:
-        """The procedural world that it draws; raises ValueError for a model of none."""
+        """The procedural world that it draws; raises ValueError if it draws none."""
         return known_world(self.pipeline.clip_shape)
 
     @property
@@ -106,7 +106,7 @@ class Model:
 
 @dataclass(slots=True)
 class Experiment:
-    """Questions with their full runs, and the stored runs that may lend."""
+    """Questions with their full runs, and the stored runs that may serve as donors."""
 
     model: Model
     stored: list[FullRun]
@@ -196,7 +196,7 @@ class Experiment:
         )
 
     def _donor(self, number: int, recipe: Recipe, timesteps: Sequence[float], *, is_noise: bool) -> Donor:
-        """What the service keeps of a stored run for runs of this recipe."""
+        """What the service would keep of a stored run for runs of this recipe."""
         assert recipe.reuse is not None
         keep = tuple(sorted(registry.requires(recipe.reuse, recipe.reuse_options)))
         key = (number, is_noise, keep, tuple(timesteps))
@@ -208,7 +208,7 @@ class Experiment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sample:
-    """Clips of one batch and what each cost."""
+    """Clips of one batch and the cost of each."""
 
     clips: list[Clip]
     evaluations: float
@@ -238,7 +238,7 @@ def _sample(
 
 @contextmanager
 def _counted_rows(pipeline: ChaiPipeline) -> Iterator[list[int]]:
-    """Note the rows of every call that runs the blocks; a call of AdaCache that brings the change along does not."""
+    """Count the rows of every call that runs the blocks, which AdaCache's calls with a remembered change do not."""
     rows: list[int] = []
 
     def note(_module: Any, args: tuple[Any, ...], options: dict[str, Any]) -> None:
@@ -263,9 +263,9 @@ def prepare(
 ) -> Experiment:
     """Fill a library with full runs and draw fresh prompts, the same number for each kind of hit.
 
-    A prompt is drawn to share the scene, the thing, both or nothing with one of the stored runs, in words of its own,
-    until the look-up reports that kind of hit; which run then lends is the look-up's choice. The same seed gives the
-    same experiment.
+    Prompts are drawn that share the scene, the thing, both or nothing with one of the stored runs, in other words,
+    until the look-up reports that kind of hit; the look-up chooses which run is the donor. The same seed gives the same
+    experiment.
     """
     captions = model.world.captions(seed, num_stored)
     stored = full_runs(model.pipeline, captions, [seed + i for i in range(num_stored)], model.full_schedule, progress)

@@ -1,4 +1,4 @@
-"""Full runs that lend, and the look-up that finds them: the cache of an evaluation, in memory.
+"""Full runs that serve as donors, and the look-up that finds them: the cache of an evaluation, in memory.
 
 The decisions are the service's own (extraction, similarity, conflicts, choice of donor); only the search is a matrix
 product (`worker/quality/index.py`) instead of a query.
@@ -25,15 +25,15 @@ from worker.quality.index import Index
 from worker.reuse.donor import Donor
 from worker.reuse.recorder import Recorder, kept_steps
 
-BATCH = 16  # clips sampled together; more brings nothing on a CPU
+BATCH = 16  # clips sampled together; more gains nothing on a CPU
 
 Trajectory = Sequence[tuple[float, Tensor]]  # (timestep, latent), (1000, noise) first, (0, clean) last
-Progress = Callable[[int], object]  # told how many clips were made
+Progress = Callable[[int], object]  # called with the number of clips made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FullRun:
-    """A finished run in full mode."""
+    """A finished run of full mode."""
 
     caption: Caption
     seed: int
@@ -96,7 +96,7 @@ def whole_prompts(embedder: Embedder, settings: MatchSettings) -> Index:
 def recorded(run: FullRun, keep: Sequence[str], fast: Sequence[float]) -> Donor:
     """Return what the service's recorder would have kept of a run.
 
-    `keep` is in the recorder's words; `fast` are the timesteps of the runs that will use the donor.
+    `keep` is as for the recorder; `fast` are the timesteps of the runs that will use the donor.
     """
     full = [timestep for timestep, _ in run.trajectory[:-1]]
     recorder = Recorder(kept_steps(keep, full, fast), seed=run.seed)
@@ -108,13 +108,13 @@ def recorded(run: FullRun, keep: Sequence[str], fast: Sequence[float]) -> Donor:
             next_timestep=next_timestep,
             entered=entered,
             latents=latents,
-            velocity=latents,  # which no recorder reads
+            velocity=latents,  # not read by any recorder
         )
         recorder.finished(step)
     return recorder.donor()
 
 
 def noise_run(run: FullRun, seed: int) -> FullRun:
-    """A run that lends pure noise of another seed in place of each latent: the control for "anything helps"."""
+    """A run with pure noise of another seed in place of each latent: the control for "any donor helps"."""
     noise = torch.randn(run.clean.shape, generator=torch.Generator().manual_seed(seed))
     return replace(run, trajectory=[(timestep, noise) for timestep, _ in run.trajectory])

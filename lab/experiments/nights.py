@@ -1,7 +1,7 @@
 """What the order of a list is worth: `python -m lab.experiments.nights FILE...`.
 
 Runs each list of prompts through the service's own extraction, look-up and decision, in the order of the file and in
-the planned one, with room for a few videos, for many, and for all; for one worker and for several. Nothing is made.
+the planned one, with room for a few videos, for many, and for all; for one worker and for several. Makes no videos.
 Prints a table and ends with one line of JSON.
 """
 
@@ -32,11 +32,11 @@ class Row:
     list: str
     order: str
     num_workers: int
-    capacity: int | None  # entries that are kept at once; None: all
+    capacity: int | None  # entries kept at once; None = all
     num_lines: int
     num_fast: int
     similarity: float  # mean over the fast lines, of the weakest match
-    order_s: float  # it took to find the order
+    order_s: float  # seconds that finding the order took
 
 
 def measured(name: str, prompts: Sequence[str], embedder: Embedder, capacities: Sequence[int | None]) -> Iterator[Row]:
@@ -82,7 +82,7 @@ def _prompts(file: Path) -> Iterator[str]:
 
 
 def main() -> None:
-    """Measure the lists that are named."""
+    """Measure the given lists."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("files", nargs="+", type=Path, help=".txt, one prompt a line, or .jsonl with a field prompt")
     parser.add_argument("--lines", type=int, default=1000, help="how many of each list, from its beginning")
