@@ -1,7 +1,7 @@
 """Which eviction, admission, threshold and sharing to choose: every table and plot of docs/policies.md.
 
-Prompts come from files of others and never enter the project: only figures do. Budgets are shares of what all prompts
-of a sample would leave. Every setup runs on the same samples, so differences are of pairs.
+Prompts come from other people's files and never enter the project: only figures do. Budgets are shares of what all
+prompts of a sample would store. Every setup runs on the same samples, so differences are paired.
 """
 
 from collections import Counter
@@ -46,16 +46,16 @@ class Trace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What one trace says."""
+    """The figures of one trace."""
 
     trace: Trace
     policies: Study  # budget by budget, each with every policy, LRU first
     limits: Sequence[study.Bounds]  # by budget
-    admissions: Study  # LRU and LFU at a tenth, with and without
+    admissions: Study  # LRU and LFU at a tenth, with and without admission
     thresholds: Study
     isolation: Study | None  # shared, then apart
-    never_hit: Mapping[str, float]  # by policy: share of victims that had served nobody
-    same_victims: Mapping[str, float]  # by policy: share of LFU's victims that it chose as well
+    never_hit: Mapping[str, float]  # by policy: share of victims that were never used as donors
+    same_victims: Mapping[str, float]  # by policy: share of LFU's victims that it also chose
 
 
 def load(
@@ -68,9 +68,9 @@ def load(
     folder: Path | None,
     progress: Progress,
 ) -> Trace:
-    """Draw samples of a file's prompts and take these apart; windows where it is in order, else random ones.
+    """Draw samples of a file's prompts and extract their entities; windows if the file is in order, else random ones.
 
-    Raises ValueError when the file is too short for the protocol.
+    Raises ValueError if the file is too short for the protocol.
     """
     used = min(WARMUP + COUNTED, len(requests))
     if used < 3 * WARMUP:
@@ -100,7 +100,7 @@ def _settings(embedder: Embedder) -> MatchSettings:
 
 
 def measure(trace: Trace, embedder: Embedder, say: Said) -> Measured:
-    """Replay a trace under everything that the page asks."""
+    """Replay a trace under every setup that the page compares."""
     settings = _settings(embedder)
     base = Setup(capacity=Capacity(share=0.1), settings=settings)
     names = ["lru", *(name for name in POLICIES if name != "lru")]
@@ -139,7 +139,7 @@ def _from(embedder: Embedder, least: float) -> MatchSettings:
 
 
 def _victims(trace: Trace, base: Setup) -> tuple[dict[str, float], dict[str, float]]:
-    """Return by policy which share of its victims had served nobody, and which share of LFU's victims it chose too."""
+    """Return, by policy, the share of its victims that never were donors, and the share of LFU's that it also chose."""
     chosen: dict[str, list[str]] = {}
     served: dict[str, list[bool]] = {}
     names = ("lru", "fifo", "lfu", "lcbfu", "sieve", "s3fifo", "gdsf")
@@ -162,7 +162,7 @@ def _victims(trace: Trace, base: Setup) -> tuple[dict[str, float], dict[str, flo
 
 
 def pairs_accepted(embedder: Embedder) -> dict[float, tuple[int, int, int, int]]:
-    """Return by threshold how many labelled pairs of the same thing match, of how many; and of different things."""
+    """Return, by threshold, how many labelled pairs of the same thing match, of how many; and of different things."""
     rows = [line.split("\t") for line in PAIRS.read_text().splitlines() if line and not line.startswith("#")]
     labelled = [(row[0], extract(row[1]), extract(row[2])) for row in rows]
     found = {}
@@ -204,13 +204,13 @@ def page(measured: Sequence[Measured], embedder: Embedder) -> str:
 
 
 def put(file: Path, text: str) -> None:
-    """Replace what stands between the marks of a page. Raises ValueError when it has none."""
+    """Replace the text between the marks of a page. Raises ValueError if it has none."""
     before, after = around(file)
     file.write_text(before + text + after)
 
 
 def around(file: Path) -> tuple[str, str]:
-    """Return a page up to its first mark and from its second. Raises ValueError when it has none."""
+    """Return a page up to its first mark and from its second. Raises ValueError if it has none."""
     before, begin, rest = file.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

@@ -54,7 +54,7 @@ Results = Mapping[str, tuple[Variant, Sequence[Outcome]]]  # by name of the vari
 
 
 def rows(experiment: Experiment, results: Results) -> list[Row]:
-    """Every variant over all its questions, and again for each thing that was shared."""
+    """Every variant over all its questions, and again for each kind of sharing."""
     real = features(_drawn(experiment)) if len(experiment.questions) >= MIN_FOR_FD else None
     found = []
     groups: dict[str, set[int]] = {ALL: {question.number for question in experiment.questions}}
@@ -73,7 +73,7 @@ def rows(experiment: Experiment, results: Results) -> list[Row]:
 
 
 def best_plain(results: Results, evaluations: float) -> str:
-    """The plain plan with the highest accuracy among those that cost no more; at a tie the one nearer its prompts."""
+    """The most accurate plain plan among those that cost no more; in a tie, the one nearer its prompts."""
     plain = {
         name: figures(outcomes)
         for name, (variant, outcomes) in results.items()
@@ -112,12 +112,12 @@ def _row(
 
 
 def as_json(found: Sequence[Row], **facts: Any) -> dict[str, Any]:
-    """Everything in plain values; `facts` say how it was measured."""
+    """All results in plain values; `facts` say how they were measured."""
     return {**facts, "rows": [asdict(row) for row in found]}
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Which points (cost, quality) no other one beats: the Pareto front, by rising cost."""
+    """The points (cost, quality) that no other beats: the Pareto front, by rising cost."""
     order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1]))
     kept: list[int] = []
     for i in order:
@@ -166,7 +166,7 @@ def _draw_group(axis: Any, found: Sequence[Row], group: str) -> None:
 def contact_sheet(
     experiment: Experiment, columns: Mapping[str, Mapping[int, Outcome]], asked: Sequence[Question], file: Path
 ) -> None:
-    """Draw first, middle and last frames of clips: a line for each question, full mode and `columns` and the donor."""
+    """Draw first, middle and last frames of clips: a row per question, with full mode, `columns` and the donor."""
     lines = []
     for question in asked:
         clips = [experiment.full[question.number, question.seed].clip]
@@ -180,7 +180,7 @@ def contact_sheet(
 
 
 def _drawn(experiment: Experiment) -> list[Clip]:
-    """Clips of the world that fit the prompts, four for each: what the Fréchet distance compares with."""
+    """Clips of the world that fit the prompts, four for each: the reference of the Fréchet distance."""
     rng = np.random.default_rng(0)
     specs = [question.caption.spec for question in experiment.questions]
     return [experiment.model.world.render(spec, rng) for spec in specs for _ in range(4)]

@@ -1,4 +1,4 @@
-"""What a study of reuse says: tables whose errors are clustered by donor, and a page to look at."""
+"""The report of a study of reuse: tables with errors clustered by donor, and a page of clips."""
 
 import html
 from collections import defaultdict
@@ -13,7 +13,7 @@ from lab.experiments.study_prompts import LAYOUT
 from worker.quality.contact_sheet import sheet
 
 ALL = "all"
-MIXES = (0.08, 0.26, 0.5)  # of layout hits in a stream: as in a trace of people's prompts, as drawn, half
+MIXES = (0.08, 0.26, 0.5)  # of layout hits in a stream: as in a trace of people's prompts, as drawn, and half
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +37,9 @@ class Gap:
 def gap(
     ours: Sequence[Made], theirs: Sequence[Made], figure: str, weigh: Callable[[Made], float] = lambda one: 1.0
 ) -> Gap | None:
-    """Return ours less theirs on the pairs that both made; None where there are fewer than two donors.
+    """Return ours less theirs on the pairs that both made; None if there are fewer than two donors.
 
-    Pairs of one donor are not independent: their sum is one observation. `weigh` says what a pair counts.
+    Pairs of one donor are not independent: their sum is one observation. `weigh` gives the weight of a pair.
     """
     other = {one.pair: one.figures[figure] for one in theirs if figure in one.figures}
     known = [(one.donor, weigh(one), one.figures[figure] - other[one.pair]) for one in ours if one.pair in other]
@@ -70,7 +70,7 @@ class Line:
 
 
 def lines(made: Sequence[Made], plans: Sequence[StudyPlan], kind: str) -> list[Line]:
-    """Return every plan on the pairs of a kind: how they were drawn, `layout`, or `all`."""
+    """Return every plan on the pairs of a kind: the way they were drawn, `layout`, or `all`."""
     chosen = [one for one in made if kind in (ALL, one.kind) or (kind == LAYOUT and one.is_layout)]
     by_plan = defaultdict[str, list[Made]](list)
     for one in chosen:
@@ -125,9 +125,9 @@ def tables(made: Sequence[Made], plans: Sequence[StudyPlan]) -> str:
 
 
 def mixed(made: Sequence[Made], plans: Sequence[StudyPlan], shares: Sequence[float] = MIXES) -> list[list[str]]:
-    """Return, for shares of layout hits, each plain plan beside the same with those hits entering their donor's run.
+    """Return, for each share of layout hits, every plain plan, alone and with those hits entering their donor's run.
 
-    The first figure less full mode's. What making the donors took is not counted.
+    Figures are the first one less full mode's. The cost of making the donors is not counted.
     """
     by_plan = defaultdict[str, dict[int, Made]](dict)
     for one in made:
@@ -163,7 +163,7 @@ def _less_full(stream: Sequence[Made], full: Sequence[Made], weigh: Callable[[Ma
 
 def _table(found: Sequence[Line]) -> str:
     keys = list(dict.fromkeys(key for line in found for key in line.figures))
-    told = keys[:2]  # the figures that differences are told of
+    told = keys[:2]  # the figures whose differences are reported
     head = ["plan", "pairs", "evals", "s", *keys, "best plain", *(f"{key} over it" for key in told)]
     head += [f"{key} over {other}" for other in ("noise", "unrelated") for key in told]
     rows = [
@@ -186,7 +186,7 @@ def _rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def write(study: Study, *, is_whole: bool, num_shown: int = 4) -> list[Path]:
-    """Write `report.md`, and once all is made `sheet.png` and `report.html` with both."""
+    """Write `report.md` and, once all clips are made, `sheet.png` and `report.html` with both."""
     made = read(study.file)
     card, count = study.card, len(study.prompts.pairs)
     donors = sum(pair.is_layout for pair in study.prompts.pairs)

@@ -1,8 +1,8 @@
 """`chai lab reuse`: what a donor with its own noise is worth, on pairs of prompts that share a known part.
 
-A donor is a full run. For each there are prompts that share a part of it in words of their own. Each is run by plain
-plans, by plans that take the donor's layout, by the same with an unrelated donor, with the donor's noise alone, and by
-plans that compute only what differs. Every clip becomes one line of a file; a study that is cut off goes on there.
+A donor is a full run. For each donor there are prompts that share a part of it in other words. Each is run by plain
+plans, by plans that take the donor's layout, by the same with an unrelated donor and with only the donor's noise, and
+by plans that compute only what differs. Every clip becomes one line of a file; an interrupted study resumes from it.
 """
 
 import json
@@ -42,17 +42,17 @@ class StudyPlan:
     schedule: Mapping[str, Any] = field(default_factory=dict)
     reuse: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    donor: str = "none"  # found, unrelated; noise: nothing but the found one's noise
-    skipped: int = 0  # steps left out by whoever does not enter a trajectory there
+    donor: str = "none"  # found, unrelated; noise: only the found one's noise
+    skipped: int = 0  # steps left out by plans that do not enter a trajectory there
 
     @property
     def is_plain(self) -> bool:
-        """Whether it owes nothing to a donor."""
+        """Whether it uses nothing of a donor."""
         return self.donor == "none"
 
 
 def controlled(plan: StudyPlan) -> list[StudyPlan]:
-    """Return a plan with the found donor, with an unrelated one, and with the found one's noise alone."""
+    """Return a plan with the found donor, with an unrelated one, and with only the found one's noise."""
     noise = replace(plan, name=f"{plan.name}, noise alone", reuse=None, options={}, donor="noise")
     if "own_trajectory" in (plan.reuse or ""):
         noise = replace(noise, skipped=plan.options.get("skipped_steps", 0))
@@ -68,7 +68,7 @@ def _said(levels: Sequence[float]) -> str:
 
 
 def few_step_plans() -> list[StudyPlan]:
-    """For the small models: plans of half an evaluation to four, nothing guided, and eight guided steps."""
+    """For the small models: unguided plans of half an evaluation to four, and eight guided steps."""
 
     def unguided(*levels: float) -> dict[str, Any]:
         return {"levels": list(levels), "unguided_steps": len(levels)}
@@ -99,7 +99,7 @@ def few_step_plans() -> list[StudyPlan]:
     for spacing in ("uniform", "quadratic"):
         eight = StudyPlan(name=f"8 {spacing}, guided", num_steps=8, schedule={"spacing": spacing})
         attending = replace(eight, name=f"Cache Attention, 8 {spacing}", reuse="cache_attention")
-        # It begins with noise of its own, so that of its donor says nothing about it.
+        # It begins with its own noise, so a control with its donor's noise would show nothing.
         found += [eight, *controlled(replace(attending, options={"steps": [2, 3, 4]}))[:2]]
     return found
 
@@ -107,7 +107,8 @@ def few_step_plans() -> list[StudyPlan]:
 def guided_plans() -> list[StudyPlan]:
     """For `rich`, which needs guidance and more than a few steps.
 
-    Its donors are entered at .96, .91 and .84, or what differs from them is computed at the steps of its own table.
+    Its donors are entered at .96, .91 and .84, or only what differs from them is computed, at the steps of its own
+    table.
     """
     quadratic = {"spacing": "quadratic"}
     noisiest = quadratic | {"guidance_interval": [0.6, 1.0]}
@@ -123,7 +124,7 @@ def guided_plans() -> list[StudyPlan]:
 
 
 def many_step_plans(model: VideoModel) -> list[StudyPlan]:
-    """For any other model: its own steps and fewer, and donors' trajectories entered at high levels."""
+    """For any other model: its own number of steps and fewer, and donors' trajectories entered at high levels."""
     card, params = model.card, request(model.card, "")
     counts = sorted({card.full_steps, card.full_steps // 2, card.fast_steps} - {0}, reverse=True)
     found = [StudyPlan(name=f"plain {n}", num_steps=n) for n in counts if n < card.full_steps]
@@ -147,7 +148,7 @@ def request(card: ModelCard, prompt: str) -> GenerationParams:
 
 
 class _LeaveOut(PlainHook):
-    """Begins some steps later with the noise as it is."""
+    """Begins at a later step with the initial noise unchanged."""
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
@@ -158,7 +159,7 @@ class _LeaveOut(PlainHook):
 
 
 class _Difference(PlainHook):
-    """Notes which share of the tokens the first step sees differ from a donor's, and changes nothing."""
+    """Records the share of tokens that differ from a donor's in the first step, and changes nothing."""
 
     def __init__(self, donor: Donor) -> None:
         self._tokens = ActiveTokens().bind([donor], [])
@@ -180,14 +181,14 @@ class Made:
     donor: int
     is_layout: bool  # by the service's look-up
     plan: str
-    evaluations: float  # of the model with guidance; a step without is half, a sparse one its share
-    seconds: float  # of processor on the CPU, of the clock elsewhere
+    evaluations: float  # of the model with guidance; an unguided step counts half, a sparse one its share
+    seconds: float  # processor time on the CPU, by the clock elsewhere
     figures: Mapping[str, float]
 
 
 @dataclass
 class Study:
-    """A model, its prompts and plans, and the folder that keeps what is made."""
+    """A model, its prompts and plans, and the folder of results."""
 
     model: VideoModel
     prompts: Prompts
@@ -200,7 +201,7 @@ class Study:
 
     @property
     def file(self) -> Path:
-        """Where the lines are."""
+        """The file of lines."""
         return self.folder / "clips.jsonl"
 
     @property
@@ -209,7 +210,7 @@ class Study:
         return len(self.prompts.pairs) * (1 + len(self.plans))
 
     def run(self, *, minutes: float = float("inf")) -> bool:
-        """Make what is missing until the time is over; return whether all is made."""
+        """Make the missing clips until the time is over; return whether all are made."""
         self.folder.mkdir(parents=True, exist_ok=True)
         end, made = perf_counter() + 60 * minutes, {(one.pair, one.plan) for one in read(self.file)}
         for number, pair in enumerate(self.prompts.pairs):
@@ -226,7 +227,7 @@ class Study:
         return True
 
     def clips(self, number: int, names: Sequence[str]) -> dict[str, Frames]:
-        """Make the clips of one pair again, for people to look at: the donor's, full mode's and those of plans."""
+        """Make the clips of one pair again for viewing: the donor's, full mode's and those of plans."""
         pair = self.prompts.pairs[number]
         by_name = {plan.name: plan for plan in self.plans}
         found = {"donor": self._donor(pair.donor)[1], FULL: self._full(number, pair)[0]}
@@ -290,7 +291,7 @@ class Study:
         return model.decode(latents, params), cost, seconds
 
     def _donor(self, number: int) -> tuple[Donor, Frames]:
-        """Return a donor with the latents that any plan reads, and its clip."""
+        """Return a donor with all latents that some plan reads, and its clip."""
         if number not in self._donors:
             params = self._params(self.prompts.donors[number])
             sampling = Sampling(num_steps=self.card.full_steps, guidance_scale=self.card.guidance_scale)
@@ -321,7 +322,7 @@ class Study:
 
     @property
     def card(self) -> ModelCard:
-        """What may be asked of the model."""
+        """What requests may ask of the model."""
         return self.model.card
 
     def _params(self, prompt: str) -> GenerationParams:
@@ -342,7 +343,7 @@ class Study:
 
 
 def read(file: Path) -> list[Made]:
-    """Return the lines of a study so far; a line that a kill cut short is made again."""
+    """Return the lines of a study so far, without one that a kill cut short, so that it is made again."""
     found = []
     for line in file.read_text().splitlines() if file.exists() else []:
         try:

@@ -15,9 +15,9 @@ from lab.experiments.experiment import Outcome
 from lab.toy_world.world import Clip
 from lab.toy_world.worlds import Spec, known_world
 
-MIN_FOR_FD = 48  # clips; the covariance of fewer says nothing
+MIN_FOR_FD = 48  # clips; with fewer, the covariance is meaningless
 _FEATURES = (8, 12)  # channels of the two random layers
-_AT_ONCE = 128  # clips that pass them together
+_AT_ONCE = 128  # clips that pass through them together
 _THING_ATTRIBUTES = ("colour", "shape", "size", "motion")
 
 
@@ -88,7 +88,7 @@ def compare(ours: Sequence[Outcome], theirs: Mapping[int, Outcome], name: str = 
 
 
 def leaks(shown: Spec, asked: Spec, lent: Spec) -> list[bool]:
-    """For each attribute in which the donor differs from the prompt: whether the clip shows the donor's value."""
+    """Whether the clip shows the donor's value, for each attribute in which the donor differs from the prompt."""
     found = []
     for name in _THING_ATTRIBUTES:
         wanted = {getattr(thing, name) for thing in asked.things}
@@ -104,7 +104,7 @@ def leaks(shown: Spec, asked: Spec, lent: Spec) -> list[bool]:
 def leakage(
     ours: Sequence[Outcome], theirs: Mapping[int, Outcome], asked: Mapping[int, Spec], lent: Mapping[int, Spec]
 ) -> Difference:
-    """How much more often than the baseline a clip shows what only the donor has; by question, then over questions."""
+    """How much more often than the baseline a clip shows what only the donor has: mean by question, then over them."""
 
     def rate(outcome: Outcome) -> float:
         return _mean(leaks(outcome.shown, asked[outcome.question], lent[outcome.question]))
@@ -116,7 +116,7 @@ def leakage(
 def features(clips: Sequence[Clip]) -> Tensor:
     """Features (N, D) of clips: mean and spread of the channels of two fixed random convolutions.
 
-    Each is divided by its deviation over drawn clips, or the strong ones would hide the rest.
+    Each is divided by its deviation over drawn clips; otherwise the strong ones would hide the rest.
     """
     return _pooled(clips) / _deviation(clips[0].shape)
 
@@ -151,7 +151,7 @@ def _deviation(clip_shape: tuple[int, ...]) -> Tensor:
 
 
 def frechet(ours: Tensor, real: Tensor) -> float:
-    """Fréchet distance of two sets of features seen as Gaussians: |m - n|^2 + tr(A + B - 2 (A B)^(1/2))."""
+    """Fréchet distance between two sets of features taken as Gaussians: |m - n|^2 + tr(A + B - 2 (A B)^(1/2))."""
     a, b = torch.cov(ours.T), torch.cov(real.T)
     values: NDArray[np.complex128] = np.linalg.eigvals((a @ b).numpy())
     cross = float(np.sqrt(np.clip(values.real, 0, None)).sum())

@@ -1,4 +1,4 @@
-"""How much of what was asked a finished video of a procedural world shows."""
+"""How much of its prompt a finished video of a procedural world shows."""
 
 from pathlib import Path
 
@@ -7,5 +7,5 @@ from worker.jobs import video
 
 
 def accuracy(prompt: str, file: Path) -> float | None:
-    """Return the share of a prompt's attributes that a video shows; None for a prompt or size of no world."""
+    """Return the share of a prompt's attributes that a video shows; None if the prompt or size fits no world."""
     return share_shown(prompt, video.decode(file.read_bytes()))

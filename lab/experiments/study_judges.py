@@ -1,4 +1,4 @@
-"""How good a clip of a study is: the first figure ranks plans, more of it is better."""
+"""How good a clip of a study is: the first figure ranks plans, and higher is better."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from worker.quality.nearness import distance, ssim
 
 
 def checked(world: World) -> Judge:
-    """Return what asks the checker of a world about a clip, and says how far it is from full mode's."""
+    """Return a judge by a world's checker, which also reports a clip's distance from full mode's."""
 
     def judge(prompt: str, clip: Frames, full: Frames) -> dict[str, float]:
         asked = world.read(prompt)
@@ -22,9 +22,10 @@ def checked(world: World) -> Judge:
 
 
 def scored(clip_folder: Path | None, alexnet: Path | None) -> Judge:
-    """Return a judge by the weights that are named, and by SSIM; raise OSError or ValueError for weights that are none.
+    """Return a judge by the given weights and by SSIM; raise OSError or ValueError for invalid weights.
 
-    Without CLIP plans are ranked by nearness to full mode's clip, which says nothing for a donor: look at the sheet.
+    Without CLIP, plans are ranked by nearness to full mode's clip, which says nothing about the use of a donor: look at
+    the sheet.
     """
     clips = None if clip_folder is None else ClipScorer.load(clip_folder)
     network = None if alexnet is None else Lpips.load(weights_in(alexnet))

@@ -12,37 +12,37 @@ from worker.models.embedder import Embedder
 from worker.prompts.entities import EntityKind, extract
 from worker.quality.index import Index
 
-LAYOUT = "layout"  # the pairs whose donor the service's look-up would take the layout of
-_TRIES = 300  # captions that are drawn for one with the nouns of another
+LAYOUT = "layout"  # the pairs whose donor's layout the service's look-up would take
+_TRIES = 300  # most captions drawn to find one with the nouns of another
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
     """A prompt and the donors that it is tried with."""
 
-    kind: str  # what it shares with its donor, by the way it was drawn
+    kind: str  # what it shares with its donor, according to the way it was drawn
     prompt: str
-    donor: int  # number of the donor's prompt: drawn for it, or the look-up's where that lends its layout
-    unrelated: int  # one that shares nothing, as far as there is one
+    donor: int  # number of the donor's prompt: drawn for it, or the look-up's choice if that lends its layout
+    unrelated: int  # one that shares nothing, if there is one
     is_layout: bool = False  # by the service's own look-up: things, number and motion are the donor's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompts:
-    """What a study is made of."""
+    """The prompts of a study."""
 
     donors: tuple[str, ...]
     pairs: tuple[Pair, ...]
 
     def looked_up(self, embedder: Embedder) -> "Prompts":
-        """Return the same with the donors that the service's look-up finds and would take the layout of."""
+        """Return the same with donors chosen by the service's look-up where it would take their layout."""
         index = Index(embedder)
         for prompt in self.donors:
             index.add(prompt)
         return replace(self, pairs=tuple(_looked_up(pair, index) for pair in self.pairs))
 
     def of_kinds(self, kinds: Sequence[str]) -> "Prompts":
-        """Return the same with the pairs of these kinds; `LAYOUT` keeps those of them whose layout would be lent."""
+        """Return only the pairs of these kinds; `LAYOUT` keeps those that would get their donor's layout."""
         drawn = set(kinds) - {LAYOUT}
         chosen = [
             one for one in self.pairs if (not drawn or one.kind in drawn) and (one.is_layout or LAYOUT not in kinds)
@@ -59,7 +59,7 @@ def _looked_up(pair: Pair, index: Index) -> Pair:
 
 
 def world_prompts(world: World, num_donors: int, seed: int) -> Prompts:
-    """Draw donors of a procedural world, and six prompts for each; the same seed draws the same."""
+    """Draw donors of a procedural world, and six prompts for each; the same seed gives the same ones."""
     rng = np.random.default_rng([seed, 7])
     specs = [world.draw(rng) for _ in range(num_donors)]
     donors = tuple(world.say(spec, rng).text for spec in specs)
@@ -73,9 +73,9 @@ def world_prompts(world: World, num_donors: int, seed: int) -> Prompts:
 
 
 def _said(world: World, spec: Spec, rng: np.random.Generator, *, like: str | None) -> str:
-    """Return a caption; with `like` one that calls its things by the same nouns, as who asks for them again does.
+    """Return a caption; with `like`, one that calls its things by the same nouns, as people do when they ask again.
 
-    Where the service reads nouns of its own into a long sentence, no other one may have them: then any will do.
+    If the service misreads nouns in a long sentence, perhaps no other caption has them: then any will do.
     """
     wanted = None if like is None else _nouns(like)
     text, tries = world.say(spec, rng).text, 1
@@ -120,11 +120,11 @@ def _with_first(spec: Spec, thing: Any) -> Spec:
 
 
 def _drawn(world: World, draw: Callable[[], Spec], but: Spec, rng: np.random.Generator) -> Spec:
-    """Draw until a spec that the world can show is another one."""
+    """Draw until the world can show a spec that differs from the given one."""
     while True:
         try:
             spec = draw()
-        except ValueError:  # of the scene's colour, or in each other's way
+        except ValueError:  # things in the scene's colour, or in each other's way
             continue
         if spec != but and world.is_drawable(spec, rng):
             return spec

@@ -1,4 +1,4 @@
-"""What is compared: ways to run a prompt, as recipes of the service with a rule that says whose latents are lent."""
+"""What is compared: ways to run a prompt, as recipes of the service with a rule that chooses the donor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from worker.cache.decisions.planning import Recipe
 
 
 class Source(StrEnum):
-    """Who lends."""
+    """The choice of the donor."""
 
     NOBODY = "nobody"
     FOUND = "found"  # the donor of the look-up; without a hit the variant does not run
@@ -31,12 +31,12 @@ class Variant:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is nothing but a schedule: no donor, no reuse within the run."""
+        """Whether it is only a schedule: no donor, no reuse within the run."""
         return self.source is Source.NOBODY and self.codebook is None
 
 
 def plain(num_steps: int, *, guidance_scale: float | None = None, **schedule: Any) -> Variant:
-    """A schedule of so many steps; `schedule` are options of the engine's Schedule."""
+    """A schedule with this many steps; `schedule` are options of the engine's Schedule."""
     words = [f"{num_steps} steps", *(f"{key}={_short(value)}" for key, value in schedule.items())]
     if guidance_scale is not None:
         words.append(f"g={guidance_scale:g}")
@@ -99,7 +99,7 @@ def plain_controls(uniform: Sequence[int] = PLAIN_STEPS, tuned_steps: Sequence[i
 
 
 def within_controls() -> list[Variant]:
-    """Reuse between the steps of one run, and reuse of whole videos: what else is known to help."""
+    """Reuse between the steps of one run, and of whole videos: the other methods known to help."""
     full = Recipe(path=RunPath.FAST, num_steps=30)
     return [
         Variant(name="AdaCache fast", recipe=full, codebook="fast"),
@@ -109,7 +109,7 @@ def within_controls() -> list[Variant]:
 
 
 def donor_controls(variants: Sequence[Variant]) -> list[Variant]:
-    """Each variant with a random donor and with noise in the donor's place."""
+    """Each variant with a random donor, and with noise in place of the donor."""
     return [
         Variant(
             name=f"{one.name} ({source} donor)",
@@ -171,7 +171,7 @@ PAPER_WAYS = (
 
 
 def short_list() -> list[Variant]:
-    """What the search left over (docs/lab/reuse-small.md), each judged once more with its controls."""
+    """The variants that the search kept (docs/lab/reuse-small.md), each judged once more with its controls."""
     three, four, five = (plain(n, **QUADRATIC) for n in (3, 4, 5))
     return [*(WAYS["resume from 1"].on(base) for base in (three, four, five)), WAYS["CA"].on(three)]
 

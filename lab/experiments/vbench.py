@@ -1,4 +1,4 @@
-"""Videos in VBench's naming, its scores where it is installed, and the distance of fast videos to full ones.
+"""Videos in VBench's naming, its scores if it is installed, and the distance of fast videos from full ones.
 
 VBench (github.com/Vchitect/VBench) reads `<prompt>-<index>.mp4`, five of each prompt with seeds of their own, and
 writes `*_eval_results.json` with `{dimension: [score, ...]}`.
@@ -21,7 +21,7 @@ from worker.quality.clip import ClipScorer
 from worker.quality.lpips import Lpips
 from worker.quality.nearness import psnr, ssim
 
-DIMENSIONS = (  # what VBench can judge of any prompts
+DIMENSIONS = (  # those that VBench can judge for any prompts
     "subject_consistency",
     "background_consistency",
     "motion_smoothness",
@@ -45,7 +45,7 @@ class Size:
 
 
 def file_name(prompt: str, index: int) -> str:
-    """The name that VBench looks for. Raises ValueError for a prompt that no file can be called."""
+    """The name that VBench looks for. Raises ValueError for a prompt that cannot be a file name."""
     if "/" in prompt or "\0" in prompt or len(prompt.encode()) > 240:
         raise ValueError(f"prompt {prompt[:60]!r} cannot be a file name; take out slashes or shorten it")
     return f"{prompt}-{index}.mp4"
@@ -61,7 +61,7 @@ def write_videos(
     size: Size,
     made: Callable[[Path], object],
 ) -> None:
-    """Make `samples` videos of each prompt, seeds 0, 1 ...; those that exist are kept, so that a run can go on."""
+    """Make `samples` videos of each prompt, with seeds 0, 1, ...; existing ones are kept, so that a run can resume."""
     folder.mkdir(parents=True, exist_ok=True)
     own: Any = pipeline.config  # diffusers declares a dict and returns one with attributes
     num_frames = size.num_frames or own.num_frames
@@ -81,7 +81,7 @@ def write_videos(
 def scores(folder: Path, results: Path, dimensions: Sequence[str], *, own_prompts: bool) -> dict[str, float]:
     """Run `vbench evaluate` on a folder and return the score of each dimension.
 
-    Raises RuntimeError when VBench is not installed or fails.
+    Raises RuntimeError if VBench is not installed or fails.
     """
     command = shutil.which("vbench")
     if command is None:
@@ -118,7 +118,7 @@ class Pair:
 def read_pairs(out: Path, prompts: Sequence[str], *, samples: int) -> Iterator[Pair]:
     """Read the videos in `out`/fast and `out`/full, one pair at a time.
 
-    Raises ValueError for a pair of two sizes: one of the folders is of an earlier run.
+    Raises ValueError for a pair of different sizes: one of the folders is from an earlier run.
     """
     for prompt in prompts:
         for index in range(samples):
@@ -141,7 +141,7 @@ def against_full(
 ) -> dict[str, Any]:
     """Mean PSNR and SSIM of the fast videos against the full ones; LPIPS and CLIPScore where their models are given.
 
-    PSNR is None where a pair is equal: no number is that high, and JSON has none for it.
+    PSNR is None if a pair is equal: it would be infinite, which JSON cannot hold.
     """
     found: dict[str, list[float]] = {"psnr": [], "ssim": []}
     fits: list[tuple[float, float]] = []  # CLIPScore of full and of fast

@@ -24,9 +24,9 @@ _MOTIONS = _by_word(said.WAYS) | {form.split()[0]: Motion.STILL for pair in said
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noun:
-    """A thing or a ground in a caption, and what the words around it say of it; None where they leave it open."""
+    """A thing or a ground in a caption, and what the words around it say of it; None for what they leave open."""
 
-    place: int  # number of the word
+    place: int  # index of the word
     shape: Shape | None  # None: a ground
     size: Size | None
     colour: Colour | None
@@ -61,7 +61,7 @@ def nouns_of(words: Sequence[str]) -> list[Noun]:
 
 
 def spec_of(text: str) -> Spec | None:
-    """Return what a caption asks for; None when it leaves something open or is no caption of this world."""
+    """Return what a caption asks for; None if it leaves something open or is not a caption of this world."""
     nouns = nouns_of(re.findall(r"[a-z]+", text.lower()))
     scenes = [_scene(noun) for noun in nouns if noun.is_ground]
     things = [_thing(noun) for noun in nouns if not noun.is_ground]
@@ -87,6 +87,6 @@ def _thing(noun: Noun) -> Thing | None:
 
 
 def _before(words: Sequence[str], place: int, table: Mapping[str, T]) -> T | None:
-    """Return what the nearest of the three words before a noun says."""
+    """Return the meaning of the nearest of the three words before a noun."""
     near = reversed(words[max(0, place - 3) : place])
     return next((table[word] for word in near if word in table), None)

@@ -143,7 +143,7 @@ def caption_of(spec: Spec, rng: np.random.Generator, *, tell_sizes: bool = True)
 
 
 def _deed(thing: Thing, rng: np.random.Generator, *, tell_sizes: bool) -> tuple[str, str]:
-    """A thing and what it does, as "a red ball drifts left" and as "a red ball drifting left"."""
+    """A thing and what it does, as "a red ball drifts left" or as "a red ball drifting left"."""
     phrase = thing_phrase(thing, rng, tell_size=tell_sizes)
     if thing.motion is Motion.STILL:
         act, acting = choose(RESTS, rng)
@@ -243,7 +243,7 @@ def share_both(spec: Spec, rng: np.random.Generator, split: Split = Split.TRAIN)
 
 
 def redraw(spec: Spec, wanted: Shared, rng: np.random.Generator, split: Split = Split.TRAIN) -> Spec:
-    """Draw until a spec, given what is to be kept, shares exactly what is wanted and belongs to the split."""
+    """Draw until a spec that keeps what it must shares exactly what is wanted and belongs to the split."""
     while True:
         fresh = sample_spec(rng, pairs=float(len(spec.things) - 1))
         things, scene = fresh.things, fresh.scene

@@ -1,7 +1,7 @@
-"""The analytic judge of clips: projects a clip on the set of clips that the world can draw.
+"""The analytic judge of clips: projects a clip onto the set of clips that the world can draw.
 
-The nearest drawable clip is found by looking at every one of them. With x the clip, S the scene, c a colour and a the
-coverage of an outline on its way, drawing the thing over the scene changes the squared error by
+The nearest drawable clip is found by comparing all of them. With x the clip, S the scene, c a colour and a the coverage
+of a moving outline, drawing the thing over the scene changes the squared error by
 
     sum a^2 |c - S|^2 - 2 a (x - S).(c - S)
 
@@ -38,7 +38,7 @@ from lab.toy_world.world import (
 )
 
 ATTRIBUTES = ("count", "colour", "shape", "size", "motion", "scene", "texture")
-_CLIPPED = 0.1  # squared error of a pixel beyond which it counts as covered by a thing while scenes are compared
+_CLIPPED = 0.1  # squared error beyond which a pixel counts as covered by a thing while scenes are compared
 _NUM_CANDIDATES = 4  # scenes that are tried with things
 
 
@@ -53,9 +53,9 @@ class Projection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a clip shows of what was asked."""
+    """How much of what was asked a clip shows."""
 
-    attributes: dict[str, bool]  # of `ATTRIBUTES`; an attribute of things holds when it does for every thing
+    attributes: dict[str, bool]  # by name in `ATTRIBUTES`; one of things holds if it does for every thing
     shown: Spec  # what the nearest drawable clip shows
     manifold_distance: float  # to the nearest drawable clip
     prompt_distance: float  # to the nearest clip that fits the prompt
@@ -85,7 +85,7 @@ def project(clip: Clip) -> Projection:
 
 
 def compare(shown: Spec, asked: Spec) -> dict[str, bool]:
-    """Which attributes agree, with the things paired in the way that agrees best."""
+    """Which attributes agree, with the things paired so that the most agree."""
     verdict = {
         "count": len(shown.things) == len(asked.things),
         "scene": shown.scene.colour is asked.scene.colour,
@@ -129,7 +129,7 @@ def _frame(scene: Scene) -> Tensor:
 
 
 def _likely_scenes(video: Tensor) -> list[Scene]:
-    """The scenes that explain most of the clip when badly explained pixels are taken to be things."""
+    """The scenes that explain most of the clip if badly explained pixels are taken for things."""
     scenes, frames = _scenes()
     errors = torch.stack([(frame - frames).square().sum(-1).clamp(max=_CLIPPED).sum((1, 2)) for frame in video]).sum(0)
     return [scenes[i] for i in errors.topk(_NUM_CANDIDATES, largest=False).indices.tolist()]
@@ -187,7 +187,7 @@ def _projection(video: Tensor, scene: Scene, found: Sequence[_Found]) -> Project
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Path:
-    """An outline on its way through a clip, without its colour."""
+    """A moving outline in a clip, without its colour."""
 
     shape: Shape
     size: Size
@@ -197,7 +197,7 @@ class _Path:
 
 @cache
 def _paths() -> tuple[tuple[_Path, ...], Tensor]:
-    """Every path that the world can draw, and what it covers, (N, T, H, W) in 0..1."""
+    """Every path that the world can draw, and its coverage, (N, T, H, W) in 0..1."""
     kinds = [(shape, size, motion) for shape in Shape for size in Size for motion in Motion]
     paths = tuple(
         _Path(shape=shape, size=size, motion=motion, place=place)

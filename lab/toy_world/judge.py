@@ -1,4 +1,4 @@
-"""The checkers as a judge of the quality monitor: what share of a prompt of a procedural world a clip shows."""
+"""The checkers as a judge for the quality monitor: the share of a procedural world's prompt that a clip shows."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from worker.quality.videos import Video
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checker:
-    """The analytic checkers of both worlds; the shape of the clips says which world is meant."""
+    """The analytic checkers of both worlds; the shape of the clips tells the world."""
 
     name: str = "checker"
     tolerance: float | None = 0.02  # share of attributes

@@ -1,9 +1,9 @@
 """The text encoder of a small model: a two-layer T5 that learns to read captions before any clip is drawn.
 
-From the features of each noun, a linear layer has to tell the noun's shape, size, colour, motion and texture. Once it
-reads it is frozen, as the T5 of the released model is. Trained together with the transformer instead, it stayed blind
-to word order (a red ball on blue, a blue ball on red); examined on the mean of all features instead, it mixed up two
-things, and could not be asked for a pair of attributes that training leaves out.
+From the features of each noun, a linear layer must predict the noun's shape, size, colour, motion and texture. Once it
+can read, the encoder is frozen, like the T5 of the released model. When trained together with the transformer, it
+stayed blind to word order (a red ball on blue, a blue ball on red); when examined on the mean of all features, it mixed
+up two things, and could not be asked for a pair of attributes that training leaves out.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ EXAMS: dict[str, tuple[StrEnum, ...]] = {
     "motion": tuple(Motion),
     "texture": tuple(Texture),
 }
-NO_NOUN = -100  # label of the tokens that nobody asks about
+NO_NOUN = -100  # label of the tokens that are not examined
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Lessons:
     lr: float = 2e-3
     pairs: float = 0.6  # share of the captions with two things, the hard ones
     sizes_untold: float = 0.1
-    word_dropout: float = 0.02  # share of the words that become <unk>
+    word_dropout: float = 0.02  # share of words replaced by <unk>
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class Language:
 
     vocabulary: Sequence[str]  # special tokens first; the position is the token's id
     max_tokens: int
-    exams: Mapping[str, tuple[StrEnum, ...]]  # what is asked of each noun, and the answers
+    exams: Mapping[str, tuple[StrEnum, ...]]  # the questions about each noun, with their answers
     nouns_of: Callable[[Sequence[str]], Sequence[Any]]  # nouns with a `place` and a field for every exam
     draw: Callable[[np.random.Generator, Lessons], list[str]]  # the captions of one lesson
 
@@ -98,7 +98,7 @@ def new_tokenizer(language: Language = SMALL_WORLD) -> PreTrainedTokenizerFast:
 
 
 def new_text_encoder(language: Language = SMALL_WORLD) -> T5EncoderModel:
-    """A T5 encoder with fresh weights for the words of the captions, whose heads begin by looking at neighbours."""
+    """A T5 encoder with new weights for the words of the captions; its heads initially attend to neighbours."""
     config = T5Config(
         vocab_size=len(language.vocabulary),
         d_model=TEXT_CHANNELS,
@@ -118,10 +118,10 @@ def new_text_encoder(language: Language = SMALL_WORLD) -> T5EncoderModel:
 
 
 def _neighbours(config: T5Config) -> Tensor:
-    """Relative position biases (buckets, heads): next word, word before, two or three ahead, all with distance.
+    """Relative position biases (buckets, heads): the next word, the one before, two or three ahead, all by distance.
 
-    From values near zero the biases took longer to learn than the rest of the model. Bucket n is n words back, and
-    bucket num_buckets / 2 + n is n words ahead.
+    Starting near zero, the biases took longer to learn than the rest of the model. Bucket n is n words back, and bucket
+    num_buckets / 2 + n is n words ahead.
     """
     half = config.relative_attention_num_buckets // 2
     bias = torch.zeros(2 * half, config.num_heads)
@@ -144,7 +144,7 @@ def tokenize(
 def labels_of(
     tokenizer: PreTrainedTokenizerFast, texts: list[str], language: Language = SMALL_WORLD
 ) -> dict[str, Tensor]:
-    """What each token says, by exam: int64 (B, L), with one more answer for "nothing" and `NO_NOUN` beside nouns."""
+    """The answer at each token, by exam: int64 (B, L), with an extra one for "nothing", and `NO_NOUN` off nouns."""
     rows = [tokenizer.tokenize(text) for text in texts]
     labels = {
         exam: torch.full((len(rows), max(map(len, rows)) + 1), NO_NOUN) for exam in language.exams
@@ -183,7 +183,7 @@ def reading_loss(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> Tensor
 
 
 def learn_to_read(lessons: Lessons, language: Language = SMALL_WORLD) -> Reader:
-    """Train a fresh encoder on captions alone. Sets torch's global seed."""
+    """Train a new encoder on captions alone. Sets torch's global seed."""
     torch.manual_seed(lessons.seed)
     reader, tokenizer = Reader(new_text_encoder(language), language), new_tokenizer(language)
     optimizer = torch.optim.AdamW(reader.parameters(), lr=lessons.lr, betas=(0.9, 0.99), weight_decay=0.01)

@@ -1,7 +1,7 @@
 """The procedural world: what a clip of the small model can show, and how it is drawn.
 
 A clip is one scene (a colour with a texture) and one or two things (shape, size, colour, motion) that move over it.
-A `Spec` holds what a caption tells; a `Layout` holds what it leaves open: where the things start.
+A `Spec` holds what a caption says; a `Layout` holds what it leaves open: where the things start.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 NUM_FRAMES = 8
 SIDE = 32  # pixels, height and width
 FPS = 8
-SPEED = 2  # pixels a frame of a moving thing
+SPEED = 2  # pixels per frame of a moving thing
 GRID = 8  # pixels between possible places of a thing
 CELL = 4  # pixels, half a period of a texture
 LANE = SIDE // 2  # two things keep to two halves of the clip, so they never overlap
@@ -124,7 +124,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """What a caption tells about a clip. Raises ValueError when no clip can show it."""
+    """What a caption says about a clip. Raises ValueError if no clip can show it."""
 
     things: tuple[Thing, ...]  # one or two
     scene: Scene
@@ -235,8 +235,8 @@ def outline(shape: Shape, size: Size) -> NDArray[np.float32]:
 def backdrop(scene: Scene) -> NDArray[np.float32]:
     """One frame of a scene without things, (H, W, 3) in 0..1.
 
-    A texture always lies the same way. Shifted at random by a cell, striped, barred and checkered scenes are alike on
-    average, and a model trained for an hour on one core still confused them.
+    A texture is always in the same position. If randomly shifted by a cell, striped, barred and checkered scenes are
+    alike on average, and a model trained for an hour on one core still confused them.
     """
     bands = np.arange(SIDE) // CELL % 2
     match scene.texture:

@@ -1,6 +1,6 @@
-"""The procedural worlds as values: what a tool needs of the world that a model draws, whichever it is.
+"""The procedural worlds as values: what a tool needs of the world that a model draws, whichever that is.
 
-The shape of its clips says which world is meant, so a model needs no word about it in its card.
+The shape of the clips tells the world, so a model's card need not name it.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ class Caption(Protocol):
 
 
 class Verdict(Protocol):
-    """What a checker says of a clip."""
+    """A checker's verdict on a clip."""
 
     @property
     def attributes(self) -> dict[str, bool]: ...
@@ -54,22 +54,22 @@ class Verdict(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """A world: what it can show, how that is said, drawn and judged. A generator decides what is left open."""
+    """A world: what it can show, how that is said, drawn and judged. A random generator decides what is left open."""
 
     clip_shape: tuple[int, ...]  # (T, H, W, 3)
     title: str  # of the card of a model that draws it
     guidance_scale: float  # of that card
-    examples: tuple[str, ...]  # for a card: four, then others that share a thing or a scene with them
-    draw: Callable[[np.random.Generator], Spec]  # of its fresh prompts, held-out pairs left out
+    examples: tuple[str, ...]  # for a card: four prompts, then others that share a thing or a scene with them
+    draw: Callable[[np.random.Generator], Spec]  # draws a spec of a fresh prompt, without held-out pairs
     draw_scene: Callable[[np.random.Generator], Any]
     say: Callable[[Spec, np.random.Generator], Caption]
-    read: Callable[[str], Spec | None]  # None: no caption of this world, or one that leaves something open
+    read: Callable[[str], Spec | None]  # None = not a caption of this world, or one that leaves something open
     render: Callable[[Spec, np.random.Generator], Clip]
     check: Callable[[Clip, Spec], Verdict]
     shared: Callable[[Spec, Spec], Shared]
     redraw: Callable[[Spec, Shared, np.random.Generator], Spec]  # shares exactly that
     moved: Callable[[Any, np.random.Generator], Any]  # a thing with any motion
-    is_drawable: Callable[[Spec, np.random.Generator], bool]  # and shows no held-out pair
+    is_drawable: Callable[[Spec, np.random.Generator], bool]  # and has no held-out pair
 
     def captions(self, seed: int, count: int) -> list[Caption]:
         """Draw captions. The same seed gives the same ones."""
@@ -83,7 +83,7 @@ def world_of(clip_shape: Sequence[int]) -> World | None:
 
 
 def known_world(clip_shape: Sequence[int]) -> World:
-    """Return the world whose clips have this shape; raise ValueError where there is none."""
+    """Return the world whose clips have this shape; raise ValueError if there is none."""
     found = world_of(clip_shape)
     if found is None:
         raise ValueError(
@@ -93,7 +93,7 @@ def known_world(clip_shape: Sequence[int]) -> World:
 
 
 def share_shown(prompt: str, clip: Clip) -> float | None:
-    """Return the share of what a prompt asks for that a clip shows; None for the prompt or the clip of no world."""
+    """Return the share of a prompt's attributes that a clip shows; None if the prompt or the clip is of no world."""
     shown_in = world_of(clip.shape)
     if shown_in is None or (asked := shown_in.read(prompt)) is None:
         return None

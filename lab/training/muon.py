@@ -26,7 +26,7 @@ class StackedMuon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Move every matrix that has a gradient."""
+        """Update every matrix that has a gradient."""
         del closure
         for group in self.param_groups:
             stacks: dict[torch.Size, list[Tensor]] = defaultdict(list)

@@ -19,7 +19,7 @@ from worker.models.opensora.schedule import Schedule
 FULL_STEPS = 30
 FRESH = 1_000_000  # seed of the captions and noise of the closing measurement
 CALIBRATED = 777_000  # seed of the captions of `prompts.txt`
-NUM_PROMPTS = 480  # in it, as the bounds of a calibration need some hundred
+NUM_PROMPTS = 480  # in it, as the bounds of a calibration need some hundreds
 KINDS: dict[str, tuple[Split, float]] = {  # what is measured: split and share of captions with two things
     "one thing": (Split.TRAIN, 0.0),
     "two things": (Split.TRAIN, 1.0),
@@ -86,7 +86,7 @@ def prompts(pipeline: ChaiPipeline) -> str:
 
 
 def card(pipeline: ChaiPipeline, name: str) -> dict[str, Any]:
-    """What the service reads about the model; its folder is the card's own."""
+    """The card of the model, to lie in the model's folder."""
     config: Any = pipeline.config  # diffusers declares a dict and returns one with attributes
     world = known_world(pipeline.clip_shape)
     return {

@@ -12,13 +12,13 @@ class _Batch(Protocol):
 
 
 B = TypeVar("B", bound=_Batch)
-_BEFORE = 3  # steps that run before one is recorded: what is compiled and allocated once must be there
+_BEFORE = 3  # steps before the recorded one: one-time compilation and allocation must be over
 
 
 class RecordedStep(Generic[B]):
-    """The step of a run on a GPU. The first few are run as they are, the rest from a recording of the same calls.
+    """The step of a run on a GPU. The first few run normally, the rest from a recording of the same calls.
 
-    A recording reads its inputs where they lay, so batches and learning rates are copied there.
+    A recording reads its inputs at fixed addresses, so batches and learning rates are copied there.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class RecordedStep(Generic[B]):
         average: nn.Module,
         optimizers: Sequence[torch.optim.Optimizer],
     ):
-        """Take over a batch, whose tensors become those that are read, and the optimisers' learning rates."""
+        """Take over a batch, whose tensors become the fixed inputs, and the optimisers' learning rates."""
         self._batch, self._loss, self._optimizers = batch, loss, optimizers
         self._weights: list[Tensor] = list(weights.parameters())
         self._average: list[Tensor] = list(average.parameters())
@@ -54,7 +54,7 @@ class RecordedStep(Generic[B]):
             into.copy_(one)
 
     def run(self, rates: Sequence[float], *, decay: float) -> Tensor:
-        """Learn at these rates, one a group of parameters; return the loss, on the device, until the next run."""
+        """Learn at these rates, one per parameter group; return the loss, on the device, valid until the next run."""
         for group, rate in zip(self._groups, rates, strict=True):
             group["lr"].fill_(rate)
         self._decay.fill_(decay)

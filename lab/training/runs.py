@@ -1,4 +1,4 @@
-"""What all training runs have in common: the loop with its saving, the moving average, the file."""
+"""What all training runs share: the loop that also saves, the moving average, the file."""
 
 import math
 import time
@@ -21,7 +21,7 @@ class Trained(Protocol):
 
     @property
     def recipe(self) -> Any:
-        """What has a `num_steps`."""
+        """The recipe, which has `num_steps`."""
         ...
 
     def advance(self) -> float:
@@ -29,12 +29,12 @@ class Trained(Protocol):
         ...
 
     def save(self, path: Path) -> None:
-        """Write everything needed to go on."""
+        """Write everything needed to resume."""
         ...
 
 
 class Diverged(Exception):
-    """The loss of a step is no number, and neither are the weights from then on."""
+    """The loss of a step is not finite, and neither are the weights from then on."""
 
     def __init__(self, step: int, loss: float, checkpoint: Path):
         way_out = f"go on from {checkpoint} with --resume" if checkpoint.exists() else "begin again with another --seed"
@@ -44,7 +44,7 @@ class Diverged(Exception):
 def fit(run: Trained, checkpoint: Path, *, save_every_s: float = 120.0) -> Iterator[float]:
     """Train to the end of the recipe, saving now and then; yields the loss of each step.
 
-    Raises Diverged at the first loss that is not finite; the file stays as it was saved last.
+    Raises Diverged at the first loss that is not finite; the file stays as last saved.
     """
     saved = time.monotonic()
     while run.step < run.recipe.num_steps:
@@ -64,7 +64,7 @@ def decay_at(step: int, decay: float) -> float:
 
 
 def move_average(average: nn.Module, weights: nn.Module, step: int, decay: float) -> None:
-    """Move averaged weights towards those after `step`."""
+    """Move the averaged weights towards those after `step`."""
     move = get_ema_multi_avg_fn(decay_at(step, decay))  # type: ignore[no-untyped-call]
     move(list(average.parameters()), list(weights.parameters()), step)
 
@@ -77,9 +77,9 @@ def write(state: Mapping[str, Any], path: Path) -> None:
 
 
 def read(path: Path, recipe: Callable[[Any], R], device: str = "cpu") -> tuple[R, dict[str, Any]]:
-    """Return the recipe of a state that was written, made by `recipe` of its values, and the state.
+    """Return the recipe, built by `recipe` from the stored values, and the state in a file.
 
-    Raises ValueError for a file that is cut short, of another kind of run, or of another version.
+    Raises ValueError for a file that is truncated, of another kind of run, or of another version.
     """
     try:
         state = torch.load(path, map_location=device, weights_only=True)

@@ -1,6 +1,6 @@
 """Training of the small model: a rectified flow on clips of the procedural world that are drawn on the fly.
 
-Batch number n of a run depends on the seed and n only, so a run that was cut off and resumed sees the same data.
+Batch number n of a run depends only on the seed and n, so an interrupted run that is resumed sees the same data.
 """
 
 import copy
@@ -37,28 +37,28 @@ from worker.models.opensora.stdit3 import STDiT3
 from worker.models.opensora.vae import PatchVAE
 
 LATENT_CHANNELS = 16
-FINE_GRID = 4  # of the clips that the VAE's directions come from: it can show more places than the world has
+FINE_GRID = 4  # of the clips that give the VAE's directions, so that it can show more places than the world has
 
 Vae = PatchVAE | SmallVAE
-Course = tuple[tuple[int, float], ...]  # what a number is from which step on, in the order of the steps
+Course = tuple[tuple[int, float], ...]  # (step, value from that step on), in the order of the steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """Everything that decides the weights.
 
-    A run has four legs. In the first it learns what things and scenes look like; in the others each clip lies near its
-    noise, so that the noise decides where things go and none is drawn in two places.
+    A run has four legs. In the first it learns what things and scenes look like; in the others each clip is near its
+    noise, so that the noise decides where things go and no thing is drawn in two places.
     """
 
     seed: int = 0
     lessons: Lessons = field(default_factory=Lessons)  # of the text encoder, before everything else
-    width: int = 128  # channels of the transformer, 32 a head
+    width: int = 128  # channels of the transformer, 32 per head
     depth: int = 3  # pairs of a spatial and a temporal block
     batch_size: int = 48
     matrix_lr: float = 3e-3  # Muon, for the matrices of the blocks
     other_lr: float = 1.5e-3  # AdamW, for everything else
-    # share of the learning rates, straight lines in between; the run ends with the last
+    # share of the learning rates, linear in between; the run ends with the last
     rate: Course = (
         *((0, 0.01), (99, 1.0), (5600, 1.0), (7000, 0.0)),
         *((7050, 0.69), (10_200, 0.0)),
@@ -66,7 +66,7 @@ class Recipe:
         *((11_950, 0.485), (13_600, 0.0)),
     )
     pairs: Course = ((0, 0.0), (2500, 0.5), (7000, 0.3), (10_200, 0.45))  # share of the clips with two things
-    layouts: Course = ((0, 1), (7000, 8))  # drawn for each clip, of which the nearest to its noise is learned
+    layouts: Course = ((0, 1), (7000, 8))  # number drawn for each clip; the nearest to its noise is learned
     caption_dropout: float = 0.1
     time_mean: float = 1.3  # t = sigmoid(normal(mean, std)), 1 = noise; where the prompt decides, t is above 0.9
     time_std: float = 1.6
@@ -78,7 +78,7 @@ class Recipe:
         return self.rate[-1][0]
 
     def stretched(self, num_steps: int) -> Self:
-        """The same course in another number of steps."""
+        """The same course over another number of steps."""
         rate, pairs, layouts = (
             tuple((round(step * num_steps / self.num_steps), value) for step, value in course)
             for course in (self.rate, self.pairs, self.layouts)
@@ -115,7 +115,7 @@ def new_transformer(
     patch: int = 2,
     max_tokens: int = MAX_TOKENS,
 ) -> STDiT3:
-    """Fresh weights for latents (C, T', h, w) of clips of `side` pixels, a token of patch x patch of their positions.
+    """New weights for latents (C, T', h, w) of clips of `side` pixels; a token is patch x patch of their positions.
 
     Sets torch's global seed.
     """
@@ -139,9 +139,9 @@ def new_transformer(
 
 
 def new_vae(num_clips: int = 2000) -> PatchVAE:
-    """Principal directions of 2 x 4 x 4 blocks of clips, with channel scales between raw and white.
+    """A VAE by principal directions of 2 x 4 x 4 blocks of clips, with channel scales between raw and white.
 
-    The square root of each channel's deviation is divided out: raw channels would hide the edges of shapes behind flat
+    Channels are divided by the square root of their deviation: raw channels would hide the edges of shapes behind flat
     colour, white ones would give the faintest detail the weight of a colour.
     """
     projection, mean, scale = _directions(num_clips)
@@ -154,7 +154,7 @@ def new_vae(num_clips: int = 2000) -> PatchVAE:
 
 @cache
 def _directions(num_clips: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Directions (channel, value of a block), and mean and scale of each channel; every run of a process uses them."""
+    """Directions (channel, value of a block), and each channel's mean and scale; shared by all runs of a process."""
     rng = np.random.default_rng(2024)
     video = _to_video([caption.spec for caption in sample_captions(2024, num_clips)], rng, grid=FINE_GRID)
     blocks = rearrange(video, "b c (t i) (h j) (w k) -> (b t h w) (c i j k)", i=2, j=4, k=4).double()
@@ -166,7 +166,7 @@ def _directions(num_clips: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _value(course: Course, step: int) -> float:
-    """What a course says at a step."""
+    """The value of a course at a step."""
     return next(value for start, value in reversed(course) if step >= start)
 
 
@@ -208,10 +208,10 @@ class Batches:
 
     @torch.no_grad()
     def _videos(self, specs: list[Spec], noise: Tensor, num_layouts: int, rng: np.random.Generator) -> Tensor:
-        """One clip of each spec: of so many layouts drawn, the one whose latent is nearest to the clip's noise.
+        """One clip of each spec: of `num_layouts` drawn, the one whose latent is nearest to the clip's noise.
 
-        A small case of the pairing by optimal transport within a batch (Tong et al. 2023, arXiv:2302.00482): a caption
-        leaves nothing but the layout open, so only layouts are paired.
+        A small case of pairing by optimal transport within a batch (Tong et al. 2023, arXiv:2302.00482): a caption
+        leaves only the layout open, so only layouts are paired.
         """
         videos = torch.stack([_to_video(specs, rng) for _ in range(num_layouts)], dim=1)  # (B, N, 3, T, H, W)
         latents = self.vae.encode(videos.flatten(0, 1)).reshape(*videos.shape[:2], *noise.shape[1:])
@@ -270,7 +270,7 @@ def optimizers(transformer: STDiT3, recipe: Recipe) -> list[torch.optim.Optimize
 class Run:
     """A training run: weights, their moving average, the optimisers and the number of steps done.
 
-    Without a text encoder that reads, a new run begins by teaching one.
+    Without a trained text encoder, a new run begins by training one.
     """
 
     def __init__(self, recipe: Recipe, device: str = "cpu", *, text_encoder: T5EncoderModel | None = None):
@@ -315,7 +315,7 @@ class Run:
         return flow_loss(self.transformer, self.text_encoder, self.vae, self.batches.at(self.step).to(self.device))
 
     def save(self, path: Path) -> None:
-        """Write everything needed to go on, replacing `path` in one step."""
+        """Write everything needed to resume, replacing `path` in one step."""
         state = {
             "recipe": asdict(self.recipe),
             "step": self.step,
@@ -330,9 +330,9 @@ class Run:
 
     @classmethod
     def resume(cls, path: Path, *, num_steps: int | None = None, device: str = "cpu") -> "Run":
-        """The run of a file of `save`, to the length of its recipe or another one.
+        """The run in a file written by `save`, with the length of its recipe or another.
 
-        Raises ValueError as `read`.
+        Raises ValueError as `read` does.
         """
         recipe, state = read(path, lambda own: Recipe(**{**own, "lessons": Lessons(**own["lessons"])}), device)
         recipe = recipe if num_steps is None else recipe.stretched(num_steps)
@@ -341,7 +341,7 @@ class Run:
         return run
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `save` wrote."""
+        """Restore the state that `save` wrote."""
         self.step, self.seconds = state["step"], state["seconds"]
         for vae in self._vaes:
             vae.load_state_dict(state["vae"])
@@ -371,7 +371,7 @@ class Run:
 
 
 def export(pipeline: ChaiPipeline, folder: Path) -> None:
-    """Write a pipeline folder with what was trained by gradients in float16, half the size; it loads as float32."""
+    """Write a pipeline folder; the parts trained by gradients are in float16, half the size, and load as float32."""
     pipeline = copy.deepcopy(pipeline)
     pipeline.transformer.half()
     if isinstance(pipeline.vae, SmallVAE):

@@ -1,11 +1,11 @@
 """Training of a model of the rich world: a rectified flow on latents that are made once and kept in files.
 
-Each clip is learned from many times, every time with other noise and mostly under another caption. Several layouts of
-each spec are kept, and the one nearest to the noise is learned, as in the small model's later legs. Batch number n
-depends on the seed, the files, the kind of device and n only.
+Each clip is used many times, each time with other noise and mostly with another caption. Several layouts of each spec
+are kept, and the one nearest to the noise is learned, as in the small model's later legs. Batch number n depends only
+on the seed, the files, the kind of device and n.
 
-On a GPU clips are drawn and encoded there, and a whole step, the optimisers' included, is one recording: launched one
-by one, its thousands of small kernels take three times as long as their work.
+On a GPU, clips are drawn and encoded there, and a whole step, including the optimisers', is one recording: launching
+its thousands of small kernels one by one takes three times as long as running them.
 """
 
 import contextlib
@@ -49,17 +49,17 @@ from worker.models.opensora.stdit3 import STDiT3
 
 Latents = NDArray[np.float16]  # (specs, layouts, C, T', h, w)
 Captions = NDArray[np.int16]  # (specs, captions, MAX_TOKENS), token numbers, padded
-Drawn = tuple[NDArray[np.int16], Captions]  # clips as `row_of` says them, (specs, layouts, ROW), and their captions
-_PART = 32  # specs that are encoded between two notes of how far the file is
+Drawn = tuple[NDArray[np.int16], Captions]  # clips in the form of `row_of`, (specs, layouts, ROW), and their captions
+_PART = 32  # specs encoded between two records of progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RichRecipe(Recipe):
-    """Everything that decides the weights but the VAE and the number of clips in the files. Made for one GPU."""
+    """Everything that decides the weights except the VAE and the number of clips in the files. Made for one GPU."""
 
     lessons: Lessons = field(default_factory=lambda: Lessons(num_steps=1200))
-    counts: tuple[float, ...] = (0.3, 0.35, 0.35)  # of clips with one, two and three things; more of what is hard
-    patch: int = 1  # positions of a latent along each side of a token; of two a thing would be four tokens
+    counts: tuple[float, ...] = (0.3, 0.35, 0.35)  # of clips with one, two and three things; more of the hard ones
+    patch: int = 1  # positions of a latent along each side of a token; with two, a thing would be four tokens
     width: int = 192
     depth: int = 4
     batch_size: int = 128
@@ -71,21 +71,21 @@ class RichRecipe(Recipe):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """What a store is made of."""
+    """The parameters of a store's contents."""
 
     seed: int
     specs: int
     layouts: int  # clips of each spec
     captions: int  # of each spec
-    sizes_untold: float  # share of captions that say no size
+    sizes_untold: float  # share of captions that mention no size
     counts: tuple[float, ...]  # shares of specs with one, two and three things
 
     def spec_at(self, index: int) -> Spec:
-        """The spec of a number."""
+        """The spec with this number."""
         return sample_spec(np.random.default_rng((self.seed, 3, index)), mix=Mix(counts=self.counts))
 
     def drawn(self, specs: range) -> Drawn:
-        """The lots of some specs: what their clips show, and captions."""
+        """The random choices for some specs: what their clips show, and captions."""
         rows, texts = [], []
         for index in specs:
             spec, rng = self.spec_at(index), np.random.default_rng((self.seed, 4, index))
@@ -107,7 +107,7 @@ def encoded(vae: SmallVAE, rows: NDArray[np.int16]) -> Latents:
 
 
 class Store:
-    """Files of latents and captions that grow, spec after spec."""
+    """Files of latents and captions that grow spec by spec."""
 
     def __init__(self, folder: Path, source: Source, shape: tuple[int, ...]):
         folder.mkdir(parents=True, exist_ok=True)
@@ -129,14 +129,14 @@ class Store:
 
     @property
     def done(self) -> int:
-        """Specs whose clips are in the files."""
+        """Number of specs whose clips are in the files."""
         return int(self._state["done"])
 
     def fill(self, vae: SmallVAE, *, workers: int = 0) -> Iterator[int]:
         """Make what is missing; yields the number of specs done, now and then.
 
-        Lots are drawn in so many processes (0: in this one), clips and latents made here, on the VAE's device. A store
-        that was cut off goes on where it was.
+        Random choices are made in `workers` processes (0 = in this one), clips and latents here, on the VAE's device.
+        An interrupted store resumes where it was.
         """
         total = self.source.specs
         parts = [range(start, min(start + _PART, total)) for start in range(self.done, total, _PART)]
@@ -160,7 +160,7 @@ def _new_file(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> No
 
 @contextlib.contextmanager
 def _mapper(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
-    """`map`, in so many processes of their own, which end with what they are doing."""
+    """`map` in this many processes, which end after their current work."""
     if not workers:
         yield map
         return
@@ -182,7 +182,7 @@ class RichBatch:
     time: Tensor  # (B,) in 0..1
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """All of it."""
+        """All tensors of the batch."""
         return self.data, self.words.ids, self.words.mask, self.dropped, self.noise, self.time
 
 
@@ -219,7 +219,7 @@ class RichBatches:
 
 
 def new_rich_transformer(recipe: RichRecipe, shape: Sequence[int]) -> STDiT3:
-    """Fresh weights for latents (C, T', h, w). Sets torch's global seed."""
+    """New weights for latents (C, T', h, w). Sets torch's global seed."""
     return new_transformer(recipe, shape, side=SIDE, patch=recipe.patch, max_tokens=MAX_TOKENS)
 
 
@@ -233,7 +233,7 @@ def rich_loss(transformer: STDiT3, text_encoder: T5EncoderModel, batch: RichBatc
             text = text_encoder(input_ids=batch.words.ids, attention_mask=batch.words.mask).last_hidden_state
         null = transformer.y_embedder.y_embedding[: text.shape[1]].to(text)
         text = torch.where(batch.dropped[:, None, None], null, text)
-        # Not `pack_caption`, which waits for the device to learn how long the longest caption is.
+        # Not `pack_caption`, which waits for the device to get the length of the longest caption.
         caption = PackedCaption(
             tokens=transformer.y_embedder(text[:, None]).flatten(1, 2), mask=batch.words.mask[:, None, None] != 0
         )
@@ -243,7 +243,7 @@ def rich_loss(transformer: STDiT3, text_encoder: T5EncoderModel, batch: RichBatc
 
 
 def _fast_attention(device: torch.device) -> AbstractContextManager[None]:
-    """On a CPU plain products are the fastest way to learn attention over so few tokens."""
+    """On a CPU, plain products are the fastest way to train attention over so few tokens."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else contextlib.nullcontext()
 
 
@@ -320,7 +320,7 @@ class RichRun(Run):
         return rich_loss(self.transformer, self.text_encoder, batch)
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `save` wrote on any device."""
+        """Restore the state that `save` wrote, on any device."""
         super().restore(state)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -333,7 +333,7 @@ class RichRun(Run):
 
     @classmethod
     def go_on(cls, path: Path, store: Store, *, num_steps: int | None = None, device: str = "cpu") -> "RichRun":
-        """The run of a file of `save`, to the length of its recipe or another one; raises ValueError as `read`."""
+        """The run in a file of `save`, with the length of its recipe or another; raises ValueError as `read` does."""
         recipe, state = read(path, lambda own: RichRecipe(**{**own, "lessons": Lessons(**own["lessons"])}), device)
         recipe = recipe if num_steps is None else recipe.stretched(num_steps)
         reader = new_text_encoder(RICH_WORLD).requires_grad_(False)

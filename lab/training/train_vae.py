@@ -1,7 +1,7 @@
 """Training of the small VAE on clips of the rich world, drawn on the fly.
 
-The latents of a batch get noise of a twentieth of each channel's own deviation before they are decoded. Without it two
-clips may lie as close as they like, and a flow that misses by a little would show another clip.
+The latents of a batch get noise of a twentieth of each channel's own deviation before they are decoded. Without it, two
+clips may lie arbitrarily close together, and a flow that misses by a little would show another clip.
 """
 
 import time
@@ -21,7 +21,7 @@ from lab.toy_world.rich.world import Spec, draw_layout
 from lab.training.runs import move_average, read, write
 from worker.models.opensora.small_vae import SmallVAE
 
-FRESH = 7_000_001  # seed of the clips that measure
+FRESH = 7_000_001  # seed of the clips for measuring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +31,13 @@ class VaeRecipe:
     seed: int = 0
     num_steps: int = 9600
     batch_size: int = 4
-    crop: int = 64  # pixels along a side of what is learned from a clip, a multiple of 8
+    crop: int = 64  # pixels along a side of the square that is learned from a clip, a multiple of 8
     matrix_lr: float = 3e-3  # Muon, for the convolutions inside
-    other_lr: float = 1e-3  # AdamW, for what touches pixels and latents, and biases
+    other_lr: float = 1e-3  # AdamW, for the layers at pixels and latents, and biases
     warmup: int = 200  # steps in which the learning rate rises; it falls to zero from the middle on
     noise: float = 0.05  # deviations of a latent channel
-    whole_until: int = 7600  # the step from which the encoder rests and the decoder learns alone, so latents stay
-    last_noise: float = 0.02  # while the decoder learns alone
+    whole_until: int = 7600  # the step from which only the decoder learns, so that latents stay the same
+    last_noise: float = 0.02  # while only the decoder learns
     ema_decay: float = 0.998
 
 
@@ -54,7 +54,7 @@ def clips_of(seed: tuple[int, ...], num_clips: int, split: Split = Split.TRAIN) 
 
 
 def crops_of(videos: Tensor, side: int, rng: np.random.Generator) -> Tensor:
-    """One square of each clip, (B, 3, T, side, side). Small squares of few clips teach most in a second of work."""
+    """One square of each clip, (B, 3, T, side, side). Small squares of few clips teach the most per second of work."""
     tops, lefts = rng.integers((videos.shape[-1] - side) // 8 + 1, size=(2, len(videos))) * 8
     parts = [
         video[..., top : top + side, left : left + side] for video, top, left in zip(videos, tops, lefts, strict=True)
@@ -85,7 +85,7 @@ def psnr(vae: SmallVAE, videos: Tensor) -> float:
 
 
 class Kernel:
-    """A convolution's weights seen as a matrix (out, rest) over the same memory, which is all that Muon takes."""
+    """A convolution's weights as a matrix (out, rest) over the same memory, since Muon takes only matrices."""
 
     def __init__(self, name: str, weights: nn.Parameter):
         self.name = name
@@ -93,7 +93,7 @@ class Kernel:
         self.matrix = nn.Parameter(weights.detach().view(len(weights), -1))
 
     def take_gradient(self) -> None:
-        """Show the matrix the gradient of the weights."""
+        """Give the matrix the gradient of the weights."""
         gradient = self.weights.grad
         self.matrix.grad = None if gradient is None else gradient.reshape(self.matrix.shape)
 
@@ -152,7 +152,7 @@ class VaeRun:
         return float(loss.detach())
 
     def _decoded(self, video: Tensor, generator: torch.Generator) -> Tensor:
-        """The video through both halves with noise in between; in the closing steps the encoder, averaged, rests."""
+        """The video through both halves with noise in between; in the closing steps the averaged encoder is frozen."""
         is_whole = self.step < self.recipe.whole_until
         if self.step == self.recipe.whole_until:
             self.vae.encoder.load_state_dict(self.average.encoder.state_dict())
@@ -168,7 +168,7 @@ class VaeRun:
         return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
     def save(self, path: Path) -> None:
-        """Write everything needed to go on, replacing `path` in one step."""
+        """Write everything needed to resume, replacing `path` in one step."""
         state = {
             "recipe": asdict(self.recipe),
             "step": self.step,
@@ -181,7 +181,7 @@ class VaeRun:
 
     @classmethod
     def resume(cls, path: Path, *, num_steps: int | None = None) -> "VaeRun":
-        """The run of a file of `save`, to the length of its recipe or another one; raises ValueError as `read`."""
+        """The run in a file of `save`, with the length of its recipe or another; raises ValueError as `read` does."""
         recipe, state = read(path, lambda own: VaeRecipe(**own))
         run = cls(recipe if num_steps is None else replace(recipe, num_steps=num_steps))
         run.step, run.seconds = state["step"], state["seconds"]
@@ -192,7 +192,7 @@ class VaeRun:
         return run
 
     def finished(self, num_clips: int = 256) -> SmallVAE:
-        """The averaged weights, with the mean and deviation of the latents of so many clips in the config."""
+        """The averaged weights, with the mean and deviation of the latents of `num_clips` clips in the config."""
         raw = torch.cat([self.average.encode(clip[None]) for clip in clips_of((self.recipe.seed, 2, 0), num_clips)])
         std, mean = torch.std_mean(raw, dim=(0, 2, 3, 4))
         vae: SmallVAE = SmallVAE(mean=mean.tolist(), std=std.tolist())
