@@ -30,6 +30,10 @@ class Crew:
     number: int | None  # None: none was ever seen
     living: list[Beat]
 
+    def __bool__(self) -> bool:
+        """Whether there are any; if not, the figure is not kept: the first worker shows at once."""
+        return bool(self.living)
+
 
 class Estimates:
     """The figures of one process."""

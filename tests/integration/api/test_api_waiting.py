@@ -12,6 +12,7 @@ from running import mp4, work, worker_thread
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
+from api import kept_figures
 from api.estimates import Estimates
 from api.waiting import preferred_s
 from db import heartbeats, jobs, queue_positions
@@ -299,3 +300,19 @@ def test_a_line_that_a_lost_machine_holds_holds_up_no_cancel(client: TestClient,
     batches.finish(session)
     session.commit()
     assert client.get(f"/v1/bulk-runs/{batch}").json()["request_counts"]["cancelled"] == 3
+
+
+def test_the_first_worker_is_seen_at_once_however_long_figures_are_kept(
+    session_factory: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_figures, "FRESH_S", 3600.0)
+    estimates = Estimates()
+
+    found = []
+    for name in (None, "worker:a", "worker:b"):
+        with transaction(session_factory) as session:
+            if name:
+                heartbeats.beat(session, name)
+            found.append(estimates.num_workers(session))
+
+    assert found == [None, 1, 1]

@@ -59,6 +59,7 @@ class Site:
     def step(self, claim: Claim, number: int) -> None:
         """Go on with a job to a step of eight."""
         with transaction(self.factory) as session:
+            heartbeats.beat(session, "worker:w1")
             previews.put(session, claim, PICTURE)
             jobs.beat(session, claim, lease_s=600, progress=5 * number, step=number, num_steps=8, path="fast")
 
@@ -126,6 +127,8 @@ def page(started: Browser, engine: Engine) -> Iterator[Tab]:
     tab.look_like(width=1280, height=800)
     yield tab
     tab.close()
+    for other in [*started.tabs.values()]:  # of a test that failed: it would answer for the next one's tabs
+        other.close()
     assert tab.errors == []
 
 
