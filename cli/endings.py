@@ -5,7 +5,7 @@ A shell's exit status of each is 128 and the signal's number. Parts of the servi
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -25,7 +25,7 @@ def in_order() -> Iterator[None]:
     def end(number: int, _: FrameType | None) -> None:
         sys.exit(128 + number)
 
-    with _handled(_TOLD_TO_END, end):
+    with handled(heeded(*_TOLD_TO_END), end):
         yield
 
 
@@ -42,21 +42,23 @@ def at_a_good_moment() -> Iterator[Callable[[], bool]]:
             sys.exit(128 + number)
         told.append(number)
 
-    with _handled((signal.SIGINT, *_TOLD_TO_END), note):
+    with handled(heeded(signal.SIGINT, *_TOLD_TO_END), note):
         yield lambda: bool(told)
     if told:
         raise typer.Exit(128 + told[0])
 
 
+def heeded(*signals: signal.Signals) -> tuple[signal.Signals, ...]:
+    """Return the signals that are not ignored, as `nohup` has SIGHUP."""
+    return tuple(number for number in signals if signal.getsignal(number) is not signal.SIG_IGN)
+
+
 @contextmanager
-def _handled(signals: tuple[signal.Signals, ...], handler: Handler) -> Iterator[None]:
-    """Handle signals for a while; one that is ignored (`nohup`) stays so."""
-    before = {number: signal.getsignal(number) for number in signals}
-    handled = [number for number, was in before.items() if was is not signal.SIG_IGN]
+def handled(signals: Iterable[signal.Signals], handler: Handler) -> Iterator[None]:
+    """Handle signals in the block; afterwards they are handled as before."""
+    before = {number: signal.signal(number, handler) for number in signals}
     try:
-        for number in handled:
-            signal.signal(number, handler)
         yield
     finally:
-        for number in handled:
-            signal.signal(number, before[number])
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

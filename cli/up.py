@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from cli import flower, gpus, local
+from cli import endings, flower, gpus, local
 from cli.client import Client
 from cli.errors import CommandError
 from cli.liveness import Heartbeats, answers
@@ -70,8 +70,7 @@ def stopped_by_signals() -> Iterator[None]:
 
     Under nohup, SIGHUP stays ignored: the terminal may close.
     """
-    is_kept = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    wanted = (signal.SIGINT, signal.SIGTERM) + (() if is_kept else (signal.SIGHUP,))
+    wanted = (signal.SIGINT, signal.SIGTERM, *endings.heeded(signal.SIGHUP))
 
     def stop(number: int, _frame: object) -> None:
         for other in wanted:
@@ -81,12 +80,8 @@ def stopped_by_signals() -> Iterator[None]:
             os.write(2, said.encode())  # not print: the signal may have interrupted one
         raise Stopped
 
-    before = {number: signal.signal(number, stop) for number in wanted}
-    try:
+    with endings.handled(wanted, stop):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def up(choices: Choices) -> None:
