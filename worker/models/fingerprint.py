@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from worker.models.video_model import Fingerprint
+from worker.models.video_model import Fingerprint, not_finite_weights
 
 _SAMPLE = 64  # values of each tensor that enter the fingerprint
 _OF_THE_PIPELINE = ("time_shift", "spacing", "aesthetic_score")  # the rest are defaults of a call
@@ -60,12 +60,8 @@ def require_numbers(source: str, parts: Mapping[str, Any]) -> None:  # Any: as a
         if isinstance(part, nn.Module)
         for key, tensor in part.named_parameters()
     )
-    if broken := [(name, tensor.dtype) for name, tensor in weights if not _sample(tensor).isfinite().all()]:
-        (first, dtype), others = broken[0], len(broken) - 1
-        raise OSError(
-            f"{source}: {first}{f' and {others} more' if others else ''} hold values that are no numbers in "
-            f"{str(dtype).split('.')[-1]}; fetch or save it again, or give another dtype"
-        )
+    if broken := {name: tensor.dtype for name, tensor in weights if not _sample(tensor).isfinite().all()}:
+        raise OSError(f"{source}: {not_finite_weights([*broken], next(iter(broken.values())))}")
 
 
 def _text(values: Mapping[str, Any]) -> bytes:

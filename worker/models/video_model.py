@@ -39,6 +39,19 @@ def not_finite(card: ModelCard) -> FloatingPointError:
     )
 
 
+def and_others(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def not_finite_weights(names: Sequence[str], dtype: object) -> str:
+    """Say that weights are not finite in a `torch.dtype`, and the way out."""
+    return (
+        f"{and_others(names)} hold values that are no numbers in {str(dtype).removeprefix('torch.')}; "
+        "fetch or save it again, or give another dtype"
+    )
+
+
 def why_no_such_block(options: Mapping[str, Any], num_blocks: int) -> str | None:
     """Return a message if Cache Attention's options name blocks that a network does not have, which none would read."""
     beyond = sorted(block for block in options.get("blocks", ()) if block >= num_blocks)

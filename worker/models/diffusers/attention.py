@@ -62,6 +62,12 @@ def transformers(pipeline: Any) -> list[Any]:
     return [network for network in found if network is not None]
 
 
+def patch_side(patch_size: object) -> int | None:
+    """Return how many latents of a side make a token, by a network's `patch_size`; None if it says none."""
+    side = patch_size[-1] if isinstance(patch_size, list | tuple) and patch_size else patch_size
+    return side if isinstance(side, int) and side > 0 else None
+
+
 def why_not(pipeline: Any) -> str | None:
     """Return why the networks of a pipeline cannot read a donor; None if they may."""
     if any(getattr(network, "_parallel_config", None) is not None for network in transformers(pipeline)):

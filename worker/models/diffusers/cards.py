@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.model_cards import SIDE_MULTIPLE, ModelCard
 from worker.models.diffusers import schedule
-from worker.models.diffusers.attention import PLACES
+from worker.models.diffusers.attention import PLACES, patch_side
 from worker.models.diffusers.source import LENGTHS, Source, check_pipeline, json_file
 
 _FPS = {  # frame rates that models were trained on, by pipeline class; no configuration has them
@@ -125,10 +125,8 @@ def _side_multiple(known: Known) -> int:
     For other sizes, pipelines make a smaller video (Wan's 5B model, with a warning) or none (Allegro).
     """
     least = _SIDES.get(known.source.pipeline, SIDE_MULTIPLE)
-    patch = known.config("transformer", "patch_size")
-    patch = patch[-1] if isinstance(patch, list) and patch else patch
-    pixels = _pixels_of_latent(known)
-    return math.lcm(least, pixels * patch) if pixels and isinstance(patch, int) and patch > 0 else least
+    patch, pixels = patch_side(known.config("transformer", "patch_size")), _pixels_of_latent(known)
+    return math.lcm(least, pixels * patch) if pixels and patch else least
 
 
 def _pixels_of_latent(known: Known) -> int | None:

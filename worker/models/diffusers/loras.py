@@ -17,6 +17,7 @@ from shared.logs import first_line
 from shared.model_cards import Lora, ModelCard
 from worker.models.diffusers import attention
 from worker.models.diffusers.source import SourceError
+from worker.models.video_model import and_others, not_finite_weights
 
 logger = logging.getLogger(__name__)
 
@@ -65,14 +66,10 @@ def _add_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, beside: Pat
     added = _weights_of(pipeline, changed, name)
     if gaps := [key for key, tensor in added.items() if tensor.is_meta]:
         raise SourceError(
-            f"{card.name}: LoRA {lora.source} is not whole: it lacks {_and_others(gaps)}; fetch or save it again"
+            f"{card.name}: LoRA {lora.source} is not whole: it lacks {and_others(gaps)}; fetch or save it again"
         )
     if broken := [key for key, tensor in added.items() if not tensor.isfinite().all()]:
-        dtype = str(added[broken[0]].dtype).split(".")[-1]
-        raise SourceError(
-            f"{card.name}: LoRA {lora.source}: {_and_others(broken)} hold values that are no numbers in {dtype}; fetch "
-            "or save it again, or give another dtype"
-        )
+        raise SourceError(f"{card.name}: LoRA {lora.source}: {not_finite_weights(broken, added[broken[0]].dtype)}")
     texts = changed - {*networks}  # whose layers have other names in the file
     unread = sorted({_layer(key) for key in given if key.split(".")[0] not in texts} - {*map(_layer, added)})
     reasons = {
@@ -80,7 +77,7 @@ def _add_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, beside: Pat
         "diffusers reads no DoRA of this form, and adds it as a plain LoRA": _dora_scales(file),
         "diffusers adds no such changes of norms, biases and embeddings": _lost_differences(file, given),
     }
-    return "; ".join(f"{reason}: {_and_others(names)}" for reason, names in reasons.items() if names)
+    return "; ".join(f"{reason}: {and_others(names)}" for reason, names in reasons.items() if names)
 
 
 def _file(card: ModelCard, lora: Lora, at: str) -> Path:
@@ -103,7 +100,7 @@ def _only(card: ModelCard, lora: Lora, names: Sequence[str]) -> str:
     if _USUAL in held or len(held) == 1:
         return _USUAL if _USUAL in held else held[0]
     if held:
-        raise _unloaded(card, lora, f"it holds {_and_others(held)}: give one as its `file`")
+        raise _unloaded(card, lora, f"it holds {and_others(held)}: give one as its `file`")
     raise _unloaded(card, lora, "it holds no .safetensors file")
 
 
@@ -150,10 +147,6 @@ def _load_lora(pipeline: Any, card: ModelCard, lora: Lora, name: str, file: Path
         said = f"it lacks {said}" if isinstance(error, KeyError) else said
         raise _unloaded(card, lora, said, more=_or_renamed(pipeline, file)) from error
     return given
-
-
-def _and_others(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 @contextmanager

@@ -269,9 +269,8 @@ class DiffusersModel(devices.OnDevice):
         """Raise RequestError for sides whose latents do not make whole tokens: some pipelines fail only in a step."""
         sides = layout.shape[2:]
         for network in attention.transformers(self.pipeline):
-            patch = getattr(network.config, "patch_size", None)
-            patch = patch[-1] if isinstance(patch, Sequence) and patch else patch
-            if isinstance(patch, int) and any(side < patch or side % patch for side in sides):
+            patch = attention.patch_side(getattr(network.config, "patch_size", None))
+            if patch is not None and any(side < patch or side % patch for side in sides):
                 step = patch * params.width // max(1, sides[1])
                 size = f"{params.width}x{params.height}"
                 raise RequestError(
