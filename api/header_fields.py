@@ -28,6 +28,7 @@ _ONE_VALUE = {
     )
 }
 _REQUEST_ID = "x-request-id"
+REPLAYED = {"Idempotent-Replayed": "true"}  # of the answer to a request that was sent before with its key
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~%@+-]+)+")
 _OF_GET = frozenset({b"range", b"if-range"})  # ignored with every other method (RFC 9110, 14.2)

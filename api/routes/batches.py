@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import RootModel
 from sqlalchemy.orm import Session
 
-from api import bodies, ids, submission
+from api import bodies, header_fields, ids, submission
 from api.deps import Call, Calling
 from api.errors import REFUSALS
 from api.ids import batch_id as shown_id
@@ -59,7 +59,7 @@ def create(
     with call.begin() as (session, caller), ids.known("file", asked.input_file_id) as id_:
         run, is_new = batches.open_(session, caller.tenant, name="", manifest_key=manifest_key)
         if not is_new:
-            response.headers["Idempotent-Replayed"] = "true"
+            response.headers.update(header_fields.REPLAYED)
             return _show(session, _same(file_batches.get(session, caller.tenant, run.id), asked, id_))
         file = files.get(session, caller.tenant, id_, is_needed=True)
         call.service.limits.check(session, caller, file.num_lines, is_bulk=True)

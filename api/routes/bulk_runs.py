@@ -11,7 +11,7 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
 
-from api import batch_items, bodies, ids, line_results
+from api import batch_items, bodies, header_fields, ids, line_results
 from api.deps import Call, Calling
 from api.errors import REFUSALS, STAYS, BadRequest, NotReady
 from api.explain import shown
@@ -61,7 +61,7 @@ def open_(
             )
         found = _show(session, batch)
     if not is_new:
-        response.headers["Idempotent-Replayed"] = "true"
+        response.headers.update(header_fields.REPLAYED)
     return found
 
 

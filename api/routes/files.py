@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from api import ids, sweeps, uploads
+from api import header_fields, ids, sweeps, uploads
 from api.content import Kept, as_asked, in_turn
 from api.deps import Calling
 from api.errors import REFUSALS, Gone
@@ -67,7 +67,7 @@ def create(upload: Annotated[Upload, Depends(uploads.receive)], call: Calling, r
         )
         if known := files.replayed(session, file):
             uploads.drop(upload, call.service.storage)
-            response.headers["Idempotent-Replayed"] = "true"
+            response.headers.update(header_fields.REPLAYED)
             return show(known)
         uploads.check_total(session, caller, upload, call.service.settings)
         asked = upload.fields.expires_after

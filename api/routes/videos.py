@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from api import bodies, content, explain, ids, submission, sweeps, videos, waiting
+from api import bodies, content, explain, header_fields, ids, submission, sweeps, videos, waiting
 from api.deps import Call, Calling, Operating
 from api.errors import REFUSALS, STAYS, BadRequest, Gone, JobFailed, NotReady, PreconditionFailed
 from api.schemas.answers import DeletedVideo, Video, VideoList
@@ -65,7 +65,7 @@ async def create(
     """
     job, is_new = await run_in_threadpool(_submit, asked, call, idempotency_key, cancel_after)
     if not is_new:
-        response.headers["Idempotent-Replayed"] = "true"
+        response.headers.update(header_fields.REPLAYED)
     return await _look_when_ended(job.id, call, response, prefer)
 
 
@@ -79,7 +79,7 @@ async def create_and_wait(
 ) -> Any:  # Any: the MP4, or the video object
     """Accept a prompt and answer with the MP4; when that takes too long, with 202 and the video as it is."""
     job, is_new = await run_in_threadpool(_submit, asked, call, idempotency_key, cancel_after)
-    replayed = {} if is_new else {"Idempotent-Replayed": "true"}
+    replayed = {} if is_new else header_fields.REPLAYED
     await call.service.waiting.ended(job.id, call.service.settings.sync_timeout_s)
     job, video = await run_in_threadpool(_look, job.id, call)
     if job.status in FINAL:

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from sqlalchemy.orm import Session
 
-from api import addresses, bodies, ids
+from api import addresses, bodies, header_fields, ids
 from api.deps import Call, Calling
 from api.errors import REFUSALS, Forbidden, NotReady
 from api.ids import unix
@@ -62,7 +62,7 @@ def _replayed(session: Session, row: Webhook, response: Response) -> Shown | Non
     known = acceptance.replayed(session, row)
     if known is None:
         return None
-    response.headers["Idempotent-Replayed"] = "true"
+    response.headers.update(header_fields.REPLAYED)
     return _show(session, known)
 
 
