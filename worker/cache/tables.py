@@ -137,8 +137,9 @@ def kept(settings: SpaceSettings, table: Table) -> tuple[str, ...]:
 
 @once
 def _reads(way: str, options: str) -> frozenset[str]:
+    given = json.loads(options)
     try:
-        ways.check(way, json.loads(options))
-        return ways.requires(way, json.loads(options))
+        ways.check(way, given)
+        return ways.requires(way, given)
     except ValueError:
         return frozenset()
