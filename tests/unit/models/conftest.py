@@ -1,6 +1,8 @@
-"""Golden tensors of Open-Sora 1.2 for the engine's tests."""
+"""Golden tensors of Open-Sora 1.2 for the engine's tests, and tiny pipelines of diffusers in folders."""
 
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -42,3 +44,18 @@ def golden() -> Golden:
 def _no_gradients() -> Any:
     with torch.no_grad():
         yield
+
+
+@pytest.fixture(scope="session")
+def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return the folder in which a pipeline was saved."""
+    from tests import more_tiny_pipelines as tiny  # builds all that diffusers has: not for every test here
+
+    folder = tmp_path_factory.mktemp("pipelines")
+
+    @cache
+    def save(name: str) -> Path:
+        tiny.ALL[name]().save_pretrained(folder / name)
+        return folder / name
+
+    return save

@@ -6,7 +6,6 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +33,6 @@ FOX = "a red fox runs in the forest"
 STEPS = 4
 SIZES = {**tiny_pipelines.SIZES, **tiny.SIZES}
 FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "flow_shift": 3.0}
-
-
-@pytest.fixture(scope="session")
-def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return the folder in which a pipeline was saved."""
-    folder = tmp_path_factory.mktemp("kinds")
-
-    @cache
-    def save(name: str) -> Path:
-        tiny.ALL[name]().save_pretrained(folder / name)
-        return folder / name
-
-    return save
 
 
 def load(folder: Path, name: str, **values: Any) -> Any:

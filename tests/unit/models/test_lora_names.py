@@ -3,7 +3,6 @@
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -95,19 +94,6 @@ FORMS: dict[str, tuple[str, Callable[[Pairs], dict[str, Tensor]]]] = {
     "hunyuan of its authors": ("hunyuan", of_hunyuan_authors),
     "animatediff of kohya": ("animatediff", of_kohya),
 }
-
-
-@pytest.fixture(scope="session")
-def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return the folder in which a pipeline was saved."""
-    folder = tmp_path_factory.mktemp("named")
-
-    @cache
-    def save(name: str) -> Path:
-        tiny.ALL[name]().save_pretrained(folder / name)
-        return folder / name
-
-    return save
 
 
 def load(folder: Path, name: str, **values: Any) -> Any:
